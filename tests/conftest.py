@@ -1,0 +1,92 @@
+"""Models that the tests share: a tiny one with random weights, and the bundled mini."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from clap_musicgen.model.clap import ClapMusicGen
+from clap_musicgen.model.config import ModelConfig
+
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "clip_seconds": 0.5,
+    "codec": {
+        "sampling_rate": 8000,
+        "num_filters": 4,
+        "upsampling_ratios": [5, 4, 4, 2],
+        "codebook_size": 16,
+        "codebook_dim": 8,
+        "hidden_size": 8,
+        "num_lstm_layers": 1,
+        "target_bandwidths": [0.8],
+        "use_causal_conv": False,
+    },
+    "decoder": {
+        "vocab_size": 16,
+        "num_codebooks": 4,
+        "hidden_size": 16,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "ffn_dim": 32,
+        "pad_token_id": None,
+        "bos_token_id": None,
+    },
+    "layers": (2,),
+    "text": {
+        "vocab_size": 300,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "max_position_embeddings": 20,
+        "type_vocab_size": 1,
+    },
+    "max_tokens": 16,
+    "projection_hidden": 12,
+    "dim": 8,
+}
+
+
+def tiny_config(**changes: Any) -> ModelConfig:
+    """A model of a few thousand weights with every part of the real one."""
+    return ModelConfig(**{**TINY, **changes})
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """Byte-level BPE with RoBERTa's special tokens."""
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.train_from_iterator(
+        ["slow jazz with piano", "dark metal"],
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    return tokenizer
+
+
+def build_tiny(**changes: Any) -> ClapMusicGen:
+    """A tiny model with random weights, the same on every call."""
+    torch.manual_seed(0)
+    model = ClapMusicGen(tiny_config(**changes), tiny_tokenizer())
+    codec: Any = model.audio_encoder.codec
+    for layer in codec.quantizer.layers:
+        layer.codebook.embed.normal_()  # transformers leaves codebooks at zero
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny() -> ClapMusicGen:
+    return build_tiny()
+
+
+@pytest.fixture(scope="session")
+def mini() -> ClapMusicGen:
+    return ClapMusicGen.from_pretrained("mini")
