@@ -1,0 +1,1 @@
+"""The two towers, their heads, and checkpoints on disk."""
