@@ -1,0 +1,230 @@
+"""Questions to a library of real files."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from audio_factory import write_audio
+from clap_musicgen.errors import (
+    InputError,
+    InputTypeError,
+    LibraryQueryError,
+    NotAudioError,
+    TrackNotFoundError,
+)
+from clap_musicgen.library import Library, Match
+from clap_musicgen.library.query import compose, embed_sound
+from fake_embedder import FakeEmbedder
+from library_music import RATE, everything, write_tone, write_tones
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TONES = (110, 220, 440, 880, 1760, 3520)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tagged tones in FLAC, a copy, an untagged one, and one whose third second is high."""
+    folder = tmp_path_factory.mktemp("music")
+    time = np.arange(2 * RATE) / RATE
+    for number, hertz in enumerate(TONES):
+        tags = {
+            "title": f"Tone {hertz}",
+            "artist": "Nina O'Hara" if number % 2 else "Sven",
+            "album": "Tones",
+            "genre": "Test",
+            "date": str(1990 + number),
+        }
+        waveform = (0.3 * np.sin(2 * np.pi * hertz * time)).astype(np.float32)
+        write_audio(folder / f"{hertz}.flac", waveform, sample_rate=RATE, tags=tags)
+    shutil.copy(folder / "880.flac", folder / "880 copy.flac")
+    write_tone(folder / "untagged.wav", 300, seconds=3.2)
+    low = np.sin(2 * np.pi * 110 * np.arange(4 * RATE) / RATE)
+    low[2 * RATE : 3 * RATE] = 0.7 * np.sin(2 * np.pi * 3520 * np.arange(RATE) / RATE)
+    write_audio(folder / "mixed.wav", (0.3 * low).astype(np.float32), sample_rate=RATE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory, music: Path) -> Library:
+    library = Library.open(tmp_path_factory.mktemp("library") / "tones", FakeEmbedder())
+    assert library.add(music).failed == ()
+    return library
+
+
+def titles(matches: list[Match]) -> list[str]:
+    return [match.track.title for match in matches]
+
+
+def test_tags_are_kept(library: Library, music: Path) -> None:
+    track = next(track for track in library.tracks() if track.path == str(music / "220.flac"))
+    assert (track.title, track.artist, track.album, track.genre, track.year) == (
+        "Tone 220", "Nina O'Hara", "Tones", "Test", 1991
+    )  # fmt: skip
+    assert track.duration == 2.0
+    untagged = next(track for track in library.tracks() if track.title == "untagged")
+    assert (untagged.artist, untagged.album, untagged.genre, untagged.year) == ("", "", "", None)
+
+
+@pytest.mark.parametrize("query", ["110", "440", "dark metal", "ünïcode 'quotes' \"; DROP"])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_search_is_the_exact_order_of_cosines(library: Library, query: str, k: int) -> None:
+    matches = library.search(query, k=k)
+    question = FakeEmbedder().embed_text([query])[0].astype(np.float64)
+    held = everything(library.path)
+    slow = {path: float(np.dot(one.mean, question)) for path, one in held.items()}
+    assert len(matches) == min(k, len(slow)) == min(k, 9)
+    assert matches == sorted(matches, key=lambda match: (-match.score, match.track.path))
+    for match in matches:
+        assert match.score == pytest.approx(slow.pop(match.track.path), abs=1e-6)
+        clips = held[match.track.path].clips
+        best = clips[int(np.argmax([np.dot(vector, question) for _, _, vector in clips]))]
+        assert (match.start, match.end) == best[:2]
+    assert all(score <= matches[-1].score + 1e-6 for score in slow.values())
+
+
+def test_the_segment_says_where_to_listen(library: Library) -> None:
+    mixed = next(match for match in library.search("3520") if match.track.title == "mixed")
+    assert (mixed.start, mixed.end) == (2.0, 3.0)
+    mixed = next(match for match in library.search("110") if match.track.title == "mixed")
+    assert (mixed.start, mixed.end) == (0.0, 1.0)
+
+
+def test_like_a_track_a_file_or_samples(library: Library, music: Path, tmp_path: Path) -> None:
+    stored = library.search(like=music / "1760.flac", k=1)[0]
+    assert stored.track.title == "Tone 1760"
+    assert stored.score == pytest.approx(1, abs=1e-5)
+    other = write_tone(tmp_path / "other.wav", 1760, seconds=5)
+    assert titles(library.search(like=str(other), k=1)) == ["Tone 1760"]
+    samples = np.sin(2 * np.pi * 1760 * np.arange(3 * RATE) / RATE)
+    assert titles(library.search(like=samples, k=1)) == ["Tone 1760"]
+
+
+def test_words_and_sound_together_and_without(library: Library, music: Path) -> None:
+    model = FakeEmbedder()
+    both = library.search("110", like=music / "3520.flac", without="220", k=9)
+    direction = compose(
+        [model.embed_text(["110"])[0], embed_sound(model, music / "3520.flac")],
+        [model.embed_text(["220"])[0]],
+    )
+    held = everything(library.path)
+    for match in both:
+        assert match.score == pytest.approx(
+            np.dot(held[match.track.path].mean, direction), abs=1e-5
+        )
+    assert both[0].track.title == "mixed"
+    assert both[-1].track.title == "Tone 220"
+
+
+def test_similar_leaves_out_the_track_and_its_copies(
+    library: Library, music: Path, tmp_path: Path
+) -> None:
+    assert "880" not in "".join(titles(library.similar(music / "880.flac", k=100)))
+    assert len(library.similar(music / "880 copy.flac", k=100)) == 7
+    assert titles(library.similar(music / "110.flac", k=1)) == ["mixed"]
+    elsewhere = shutil.copy(music / "880.flac", tmp_path / "elsewhere.flac")
+    assert len(library.similar(elsewhere, k=100)) == 7
+    foreign = write_tone(tmp_path / "foreign.wav", 880)
+    assert titles(library.similar(foreign, k=2)) == ["Tone 880", "Tone 880"]
+
+
+def test_similar_to_an_indexed_track_needs_no_file(tmp_path: Path) -> None:
+    model = FakeEmbedder()
+    path = write_tone(tmp_path / "music" / "a.wav", 440)
+    write_tone(tmp_path / "music" / "b.wav", 450)
+    library = Library.open(tmp_path / "library", model)
+    library.add(tmp_path / "music")
+    path.unlink()
+    assert titles(library.similar(path)) == ["b"]
+    assert model.clips == 4
+
+
+def test_similar_to_nothing_or_to_no_music(library: Library, tmp_path: Path) -> None:
+    with pytest.raises(TrackNotFoundError, match=r"absent\.wav' is neither a track"):
+        library.similar(tmp_path / "absent.wav")
+    (tmp_path / "text.mp3").write_text("no music")
+    with pytest.raises(NotAudioError, match=r"text\.mp3"):
+        library.search(like=tmp_path / "text.mp3")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("artist = 'Nina O''Hara'", {"Tone 220", "Tone 880", "Tone 3520"}),
+        ("year >= 1992 AND year < 1994", {"Tone 440", "Tone 880"}),
+        ("year IS NULL", {"untagged", "mixed"}),
+        ("album = 'Tones' AND NOT genre = 'Test'", set()),
+        ("duration > 3", {"untagged", "mixed"}),
+        ("path LIKE '%copy%'", {"Tone 880"}),
+        ("lower(title) = 'tone 440' OR title = 'mixed'", {"Tone 440", "mixed"}),
+        ("added > timestamp '2020-01-01 00:00:00'", {"untagged", "mixed"}),
+    ],
+)
+def test_filters(library: Library, where: str, expected: set[str]) -> None:
+    found = set(titles(library.search("440", k=100, where=where)))
+    assert expected <= found if "added" in where else found == expected
+    assert titles(library.search("440", k=1, where=where)) in [[one] for one in found] + [[]]
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "", "artist =", "nobody = 'x'", 'artist = "Sven"', "year = 'old'", "title", "1",
+        "1=1; DROP TABLE tracks", "year > 0 LIMIT 1", "year > 0 ORDER BY year", "1=1 --",
+        "title = 'x' UNION SELECT 1", "EXISTS (SELECT 1 FROM tracks)", "1 IN (SELECT 1)",
+        "regexp_like(title, '(')", "cast(title as int) = 3", "year / 0 = 1", "\0", "\udcff",
+    ],
+)  # fmt: skip
+def test_a_filter_that_cannot_be_used_names_the_columns(library: Library, where: str) -> None:
+    with pytest.raises(LibraryQueryError, match="title, artist, album, genre, year") as caught:
+        library.search("440", where=where)
+    assert repr(where) in str(caught.value)
+    assert ".rs" not in str(caught.value)
+    assert "raw_path" not in str(caught.value)
+    assert len(library) == 9
+
+
+def test_arguments_are_checked(library: Library) -> None:
+    for k in (0, -1):
+        with pytest.raises(InputError, match="k must be at least 1"):
+            library.search("440", k=k)
+        with pytest.raises(InputError, match="k must be at least 1"):
+            library.similar("x", k=k)
+    with pytest.raises(InputTypeError, match="k must be a whole number"):
+        library.search("440", k=2.5)  # type: ignore[arg-type]
+    with pytest.raises(InputTypeError, match="where must be a string"):
+        library.search("440", where=3)  # type: ignore[arg-type]
+    with pytest.raises(InputTypeError, match="query must be a string"):
+        library.search(["440"])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="nothing to search for"):
+        library.search(without="440")
+
+
+def test_threads_may_search_while_one_adds(tmp_path: Path) -> None:
+    write_tones(tmp_path / "music", 20, seconds=0.3)
+    library = Library.open(tmp_path / "library", FakeEmbedder())
+    with ThreadPoolExecutor(3) as threads:
+        adding = threads.submit(library.add, tmp_path / "music")
+        counts = []
+        while not adding.done():
+            found = list(threads.map(lambda _: len(library.search("440", k=99)), range(2)))
+            counts += sorted(found)
+    assert set(counts) <= {0, 16, 20}
+    assert len(library.search("440", k=99)) == 20
+
+
+def test_an_open_library_sees_what_another_one_writes(tmp_path: Path) -> None:
+    reader = Library.open(tmp_path / "library", FakeEmbedder())
+    writer = Library.open(tmp_path / "library", FakeEmbedder())
+    assert reader.search("440") == []
+    path = write_tone(tmp_path / "music" / "a.wav", 440)
+    writer.add(path)
+    assert titles(reader.search("440")) == ["a"]
+    writer.remove(path)
+    assert reader.search("440") == []
