@@ -1,0 +1,1 @@
+"""From (audio, caption) pairs to a checkpoint."""
