@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from clap_musicgen.model.clap import ClapMusicGen
 from clap_musicgen.model.config import ModelConfig
+
+# Two test processes on two cores: more threads than one each only wait for each other. And no
+# test may fail because a machine was slow.
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("tests", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tests")
 
 TINY: dict[str, Any] = {
     "name": "tiny",

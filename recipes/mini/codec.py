@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from common import Corpus, Trainer, pick_device, step_generator
 from safetensors.torch import save_file
-from settings import CODEBOOK_SIZE, CODEBOOKS, CODEC, PROFILES, SAMPLE_RATE, SEED, model_config
+from settings import (
+    CODEBOOK_SIZE,
+    CODEBOOKS,
+    CODEC,
+    HOP,
+    PROFILES,
+    SAMPLE_RATE,
+    SEED,
+    model_config,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import EncodecConfig, EncodecModel
@@ -27,9 +36,10 @@ from transformers.audio_utils import mel_filter_bank
 
 from clap_musicgen.model.audio_encoder import TARGET_RMS, build_codec, fold_weight_norm
 
-DECAY = 0.99
-DEAD = 0.05
-"""An entry that a batch's moving average uses less than this is drawn anew."""
+DECAY = 0.95
+"""Of the moving averages: short, so that the codebooks keep up with an encoder in motion."""
+FRESH, DEAD = 0.2, 0.05
+"""Uses a step that a drawn entry is credited with, and below which it is drawn anew."""
 
 
 class ResidualQuantizer(nn.Module):
@@ -56,6 +66,7 @@ class ResidualQuantizer(nn.Module):
             return latents, latents.new_zeros(()), latents.new_zeros(())
         flat = latents.transpose(1, 2).reshape(-1, latents.shape[1])
         residual, summed = flat, torch.zeros_like(flat)
+        spread = flat.detach().var(dim=0).mean() + 1e-8
         commitment = flat.new_zeros(())
         perplexity = flat.new_zeros(())
         for k in range(depth):
@@ -63,7 +74,8 @@ class ResidualQuantizer(nn.Module):
             if self.training:
                 self._follow(residual.detach(), codes, k)
             chosen = self.embed[k][codes]
-            commitment = commitment + F.mse_loss(residual, chosen)
+            # Relative to the latents' spread, or shrinking them would be the cheapest way out.
+            commitment = commitment + F.mse_loss(residual, chosen) / spread
             if k == 0:
                 share = torch.bincount(codes, minlength=self.embed.shape[1]) / len(codes)
                 perplexity = torch.exp(-(share * (share + 1e-10).log()).sum())
@@ -94,27 +106,83 @@ class ResidualQuantizer(nn.Module):
     def _draw(self, residual: Tensor, k: int, where: Tensor) -> None:
         drawn = residual[torch.randint(len(residual), (int(where.sum()),), device=residual.device)]
         self.embed[k, where] = drawn
-        self.used[k, where] = 1.0
-        self.total[k, where] = drawn
+        self.used[k, where] = FRESH
+        self.total[k, where] = drawn * FRESH
 
 
 class Codec(nn.Module):
-    """Encoder, quantiser and a decoder of half the width, which is for training only."""
+    """Encoder, quantiser, and two readers of the codes that are for training only: one convolution
+    to the spectrum of each frame, and a waveform decoder of half the encoder's width."""
 
     def __init__(self) -> None:
         super().__init__()
         self.encoder = EncodecModel(EncodecConfig(**CODEC)).encoder
-        self.decoder = EncodecModel(
-            EncodecConfig(**{**CODEC, "num_filters": CODEC["num_filters"] // 2})
-        ).decoder
+        narrow = {**CODEC, "num_filters": CODEC["num_filters"] // 2}
+        self.decoder = EncodecModel(EncodecConfig(**narrow)).decoder
         self.quantizer = ResidualQuantizer(CODEBOOKS, CODEBOOK_SIZE, CODEC["hidden_size"])
+        self.spectrum = nn.Conv1d(CODEC["hidden_size"], FrameSpectrum.size, 3, padding=1)
 
     def forward(self, waveforms: Tensor, depth: int) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, T) → reconstruction (B, T), commitment loss, perplexity."""
-        latents, commitment, perplexity = self.quantizer(
+        """(B, T) → quantised latents (B, D, frames), commitment loss, perplexity."""
+        latents: tuple[Tensor, Tensor, Tensor] = self.quantizer(
             self.encoder(waveforms.unsqueeze(1)), depth
         )
-        return self.decoder(latents)[:, 0, : waveforms.shape[1]], commitment, perplexity
+        return latents
+
+    def decode(self, latents: Tensor, length: int) -> Tensor:
+        """(B, D, frames) → waveforms (B, length)."""
+        waveforms: Tensor = self.decoder(latents)[:, 0, :length]
+        return waveforms
+
+
+@torch.no_grad()
+def scale_to_unit(layers: nn.ModuleList, states: Tensor) -> Tensor:
+    """Give each convolution's output unit deviation on a batch, and return the last output.
+
+    As EnCodec is initialised, a signal shrinks 30-fold on its way and drowns in the biases
+    (layer-sequential unit-variance initialisation, Mishkin & Matas 2016, arXiv:1511.06422).
+    """
+    for layer in layers:
+        if hasattr(layer, "conv"):
+            layer.conv.bias.zero_()
+            layer.conv.parametrizations.weight.original0.div_(layer(states).std())
+        states = layer(states)
+    return states
+
+
+class FrameSpectrum(nn.Module):
+    """Log-mel spectra at three window lengths, two hops a frame: (B, T) → (B, size, frames).
+
+    Standardised bin by bin over the first batch it sees, so that every bin counts alike.
+    """
+
+    WINDOWS = ((512, 32), (1024, 64), (2048, 80))
+    size = 2 * sum(bins for _, bins in WINDOWS)
+
+    def __init__(self, sample: Tensor) -> None:
+        super().__init__()
+        for n, bins in self.WINDOWS:
+            bank = mel_filter_bank(n // 2 + 1, bins, 30.0, SAMPLE_RATE / 2, SAMPLE_RATE)
+            self.register_buffer(f"bank{n}", torch.tensor(bank, dtype=torch.float32))
+            self.register_buffer(f"window{n}", torch.hann_window(n))
+        self.to(sample.device)
+        raw = self._log_mels(sample)
+        self.register_buffer("mean", raw.mean(dim=(0, 2), keepdim=True))
+        self.register_buffer("std", raw.std(dim=(0, 2), keepdim=True).clamp(min=0.1))
+
+    def _log_mels(self, waveforms: Tensor) -> Tensor:
+        frames = waveforms.shape[1] // HOP
+        spectra = []
+        for n, _ in self.WINDOWS:
+            window, bank = self.get_buffer(f"window{n}"), self.get_buffer(f"bank{n}")
+            stft = torch.stft(waveforms, n, HOP // 2, window=window, return_complex=True).abs()
+            mels = (stft[:, :, : 2 * frames].transpose(1, 2) @ bank + 1e-2).log()
+            spectra.append(mels.reshape(len(mels), frames, -1).transpose(1, 2))
+        return torch.cat(spectra, dim=1)
+
+    def forward(self, waveforms: Tensor) -> Tensor:
+        """(B, T) with T a multiple of the hop."""
+        return (self._log_mels(waveforms) - self.get_buffer("mean")) / self.get_buffer("std")
 
 
 class MelLoss(nn.Module):
@@ -151,7 +219,7 @@ class Crops:
     """Random crops of the corpus, near one loudness; the whole corpus on the GPU where it fits."""
 
     def __init__(self, corpus: Corpus, seconds: float, device: torch.device, most: float) -> None:
-        self.length = round(seconds * SAMPLE_RATE)
+        self.length = round(seconds * SAMPLE_RATE) // HOP * HOP
         order = np.random.default_rng(SEED).permutation(len(corpus.rows))
         rows, size, weights = [], 0, corpus.weights()
         for n in order:
@@ -183,45 +251,52 @@ def train(corpus: Path, out: Path, profile_name: str, device: torch.device) -> C
     """Run or resume the stage."""
     profile = PROFILES[profile_name]
     crops = Crops(Corpus(corpus, split="train"), profile.codec_seconds, device, most=16e9)
+    spectrum = FrameSpectrum(crops.draw(64, step_generator(-1)))
     codec, mel = Codec().to(device), MelLoss().to(device)
-    optimizer = torch.optim.AdamW(codec.parameters(), lr=1e-3, betas=(0.8, 0.99), weight_decay=0.0)
-
+    latents = scale_to_unit(codec.encoder.layers, crops.draw(16, step_generator(-1)).unsqueeze(1))
+    scale_to_unit(codec.decoder.layers, latents)
+    optimizer = torch.optim.AdamW(codec.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0)
     # Latents of random weights are all alike: codebooks drawn from them would collapse.
-    unquantised = profile.codec_steps // 12
+    unquantised = profile.codec_steps // 3
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         waveforms = crops.draw(profile.codec_batch, generator)
         depth = CODEBOOKS if step % 4 else 1 + step // 4 % CODEBOOKS  # so that fewer work as well
-        depth = 0 if step < unquantised else depth
-        output, commitment, perplexity = codec(waveforms, depth)
-        spectral = mel(waveforms, output)
-        loss = spectral + 0.5 * F.l1_loss(output, waveforms) / TARGET_RMS + 0.25 * commitment
+        latents, commitment, perplexity = codec(waveforms, 0 if step < unquantised else depth)
+        frames = F.mse_loss(codec.spectrum(latents), spectrum(waveforms))
+        loss = frames + 0.25 * commitment
+        if step % profile.waveform_every == 0:
+            # Now and then only, its far larger gradients would disturb the encoder's optimiser.
+            heard = latents if profile.waveform_every == 1 else latents.detach()
+            output = codec.decode(heard, waveforms.shape[1])
+            loss = loss + 0.1 * (mel(waveforms, output) + F.l1_loss(output, waveforms) / TARGET_RMS)
         if step % 20:
             return loss, {}
-        return loss, {
-            "mel": spectral.item(),
-            "commit": commitment.item(),
-            "used": perplexity.item(),
-        }
+        values = {"frames": frames, "commit": commitment, "used": perplexity}
+        return loss, {name: value.item() for name, value in values.items()}
 
     codec.train()
     Trainer(out, codec, optimizer, profile.codec_steps, save_every=500).run(loss_of)
-    validate(
-        codec, mel, Crops(Corpus(corpus, split="val"), profile.codec_seconds, device, 1e9), out
-    )
+    held_out = Crops(Corpus(corpus, split="val"), profile.codec_seconds, device, 1e9)
+    validate(codec, spectrum, mel, held_out, out)
     return codec.eval()
 
 
 @torch.no_grad()
-def validate(codec: Codec, mel: MelLoss, crops: Crops, out: Path) -> None:
-    """Mel loss and signal-to-noise ratio on the validation split, with 1 to 4 codebooks."""
+def validate(codec: Codec, spectrum: FrameSpectrum, mel: MelLoss, crops: Crops, out: Path) -> None:
+    """On the validation split, with 1 to 4 codebooks: unexplained share of the spectra's variance,
+    and mel loss and signal-to-noise ratio of the waveform."""
     codec.eval()
     report: dict[str, float] = {}
-    waveforms = crops.draw(64, step_generator(-1))
+    waveforms = crops.draw(64, step_generator(-2))
+    target = spectrum(waveforms)
     for depth in range(1, CODEBOOKS + 1):
-        output, _, perplexity = codec(waveforms, depth)
+        latents, _, perplexity = codec(waveforms, depth)
+        output = codec.decode(latents, waveforms.shape[1])
+        unexplained = (codec.spectrum(latents) - target).square().mean()
         noise = (output - waveforms).square().mean(dim=1).clamp(min=1e-9)
         ratio = 10 * torch.log10(waveforms.square().mean(dim=1).clamp(min=1e-9) / noise)
+        report[f"unexplained_{depth}"] = (unexplained / target.var()).item()
         report[f"mel_{depth}"] = mel(waveforms, output).item()
         report[f"snr_db_{depth}"] = ratio.mean().item()
         report["perplexity_first"] = perplexity.item()

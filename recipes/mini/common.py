@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-SOURCE_WEIGHTS = {"music": 12.0}
-"""Real music is rare beside what we render, and is what users have."""
+REAL_SHARE = 0.4
+"""Of what is drawn, this much is real music: rare beside what we render, and what users have."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,13 @@ class Corpus:
         return self._maps[row.shard][row.offset : row.offset + row.samples]
 
     def weights(self) -> NDArray[np.float64]:
-        """Probability of each row in sampling: its seconds, real music counting more."""
-        raw = [SOURCE_WEIGHTS.get(row.source, 1.0) * row.samples for row in self.rows]
-        return np.array(raw) / sum(raw)
+        """Probability of each row in sampling: by its seconds, real music making up REAL_SHARE."""
+        samples = np.array([row.samples for row in self.rows], dtype=np.float64)
+        real = np.array([row.source == "music" for row in self.rows])
+        if real.all() or not real.any():
+            return samples / samples.sum()
+        shares = np.where(real, REAL_SHARE / samples[real].sum(), (1 - REAL_SHARE) / samples[~real].sum())
+        return np.asarray(samples * shares)
 
     def clip_weights(self, keys: NDArray[np.str_]) -> NDArray[np.float64]:
         """The same for clips, given each one's window: a window's weight is shared by its clips."""

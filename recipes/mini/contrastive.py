@@ -81,6 +81,7 @@ class Vocabulary:
         self.texts: dict[str, int] = {}
 
     def __call__(self, text: str) -> int:
+        """The number of a caption."""
         return self.texts.setdefault(text, len(self.texts))
 
 

@@ -90,6 +90,8 @@ class Profile:
     codec_steps: int
     codec_batch: int
     codec_seconds: float
+    waveform_every: int
+    """The waveform decoder, which costs more than the encoder, takes part every so many steps."""
     lm_steps: int
     lm_batch: int
     texts: int
@@ -108,6 +110,7 @@ PROFILES = {
         codec_steps=8_000,
         codec_batch=40,
         codec_seconds=1.5,
+        waveform_every=1,
         lm_steps=8_000,
         lm_batch=128,
         texts=200_000,
@@ -120,10 +123,11 @@ PROFILES = {
         tower_steps=2_000,
     ),
     "cpu": Profile(
-        codec_steps=2_400,
+        codec_steps=4_200,
         codec_batch=8,
-        codec_seconds=0.75,
-        lm_steps=600,
+        codec_seconds=1.0,
+        waveform_every=10,
+        lm_steps=300,
         lm_batch=16,
         texts=40_000,
         mlm_steps=250,
@@ -138,6 +142,7 @@ PROFILES = {
         codec_steps=6,
         codec_batch=4,
         codec_seconds=0.5,
+        waveform_every=2,
         lm_steps=4,
         lm_batch=4,
         texts=500,
