@@ -136,7 +136,7 @@ PROFILES = {
         contrastive_steps=2_000,
         contrastive_batch=512,
         tower_batch=96,
-        tower_steps=250,
+        tower_steps=220,
     ),
     "smoke": Profile(
         codec_steps=6,

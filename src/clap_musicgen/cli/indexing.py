@@ -1,0 +1,117 @@
+"""`clap-musicgen index`: music into the library."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clap_musicgen.cli.options import (
+    DEFAULT_MODEL,
+    JsonOption,
+    LibraryOption,
+    ModelOption,
+    library_folder,
+    open_library,
+)
+from clap_musicgen.cli.show import emit, emit_json, emit_list, note, progress_bar, safe, waiting
+from clap_musicgen.errors import InputError
+
+if TYPE_CHECKING:
+    from clap_musicgen.library.library import Library
+    from clap_musicgen.library.records import Progress, Report
+
+
+def index(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER", help="Folders or files of music.")
+    ],
+    library: LibraryOption = None,
+    model: ModelOption = DEFAULT_MODEL,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Also take out tracks whose files are gone.")
+    ] = False,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that decode, beside the model.")
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Add music to the library. Run it again at any time: only what is new or changed costs."""
+    _check_music(folders)
+    folder = library_folder(library)
+    with open_library(folder, model=model, create=True) as opened:
+        try:
+            started = time.monotonic()
+            report = _add(opened, folders, prune=prune, workers=workers)
+            elapsed = time.monotonic() - started
+        except KeyboardInterrupt:
+            note(
+                f"{len(opened)} tracks are in the library {str(folder)!r} and stay there; "
+                "run the same command again to go on"
+            )
+            raise typer.Exit(130) from None
+        tracks = len(opened)
+    if as_json:
+        emit_json(_as_json(report, folder, tracks, elapsed))
+    else:
+        _print(report, folder, tracks, elapsed)
+    if report.failed and not (report.added or report.updated or report.unchanged):
+        raise typer.Exit(1)
+
+
+def _check_music(folders: list[Path]) -> None:
+    """Find out before the model is loaded that there is nothing to do."""
+    with waiting("looking for music"):
+        from clap_musicgen.audio.files import find_audio
+
+        found = find_audio(folders)
+    if not found:
+        names = ", ".join(repr(str(folder)) for folder in folders)
+        raise InputError(f"nothing to index: no audio files in {names}")
+
+
+def _add(library: "Library", folders: list[Path], *, prune: bool, workers: int) -> "Report":
+    with progress_bar() as bar:
+        task = bar.add_task("indexing", total=None, detail="")
+        started = time.monotonic()
+
+        def show(state: "Progress") -> None:
+            speed = state.seconds / max(1e-3, time.monotonic() - started)
+            remarks = [f"{speed:.0f} × real time"] if state.seconds else []
+            remarks += [f"{state.failed} failed"] if state.failed else []
+            detail = f"({', '.join(remarks)})" if remarks else ""
+            bar.update(task, completed=state.done, total=state.total, detail=detail)
+
+        return library.add(folders, prune=prune, workers=workers, on_progress=show)
+
+
+def _print(report: "Report", folder: Path, tracks: int, elapsed: float) -> None:
+    kinds = ("added", "updated", "unchanged", "removed", "failed")
+    emit(", ".join(f"{len(getattr(report, kind))} {kind}" for kind in kinds))
+    if report.seconds:
+        speed = report.seconds / elapsed
+        length = (
+            f"{report.seconds / 60:.1f} minutes"
+            if report.seconds >= 60
+            else (f"{report.seconds:.1f} seconds")
+        )
+        emit(f"{length} of music in {elapsed:.1f} s: {speed:.0f} × real time")
+    emit_list("failed:", report.failed)
+    emit_list("used, but not whole:", report.problems)
+    emit(f"library: {safe(folder)} ({tracks} tracks)")
+
+
+def _as_json(report: "Report", folder: Path, tracks: int, elapsed: float) -> dict[str, Any]:
+    return {
+        "library": str(folder),
+        "tracks": tracks,
+        "added": report.added,
+        "updated": report.updated,
+        "unchanged": report.unchanged,
+        "removed": report.removed,
+        "failed": [{"path": path, "reason": reason} for path, reason in report.failed],
+        "problems": [{"path": path, "problem": problem} for path, problem in report.problems],
+        "audio_seconds": round(report.seconds, 3),
+        "elapsed_seconds": round(elapsed, 3),
+        "times_real_time": round(report.seconds / elapsed, 2),
+    }
