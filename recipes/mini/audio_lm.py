@@ -21,7 +21,16 @@ import torch
 from common import Corpus, Trainer, adamw, pick_device, step_generator
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from settings import CODEBOOK_SIZE, CODEBOOKS, DECODER, HOP, PROFILES, SAMPLE_RATE, model_config
+from settings import (
+    CODEBOOK_SIZE,
+    CODEBOOKS,
+    DECODER,
+    HOP,
+    PROFILES,
+    SAMPLE_RATE,
+    Profile,
+    model_config,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -124,12 +133,28 @@ def encode_corpus(folder: Path, codec: Any, out: Path, device: torch.device) -> 
     return path
 
 
+@torch.no_grad()
+def start_from_codebooks(decoder: Any, codec: Any) -> None:
+    """Let token embeddings begin as the codec's own entries, turned into the decoder's width.
+
+    Codes that sound alike then begin alike, and a frame's sum over codebooks is its quantised
+    latent. At their usual deviation of 0.02 they would also drown in the positions, whose is 0.7.
+    """
+    books = [layer.codebook.embed for layer in codec.quantizer.layers]
+    turn = nn.init.orthogonal_(torch.empty(DECODER["hidden_size"], books[0].shape[1]))
+    scale = torch.stack([book.var(dim=0) for book in books]).sum(dim=0).mean().sqrt()
+    scale = scale * (books[0].shape[1] / DECODER["hidden_size"]) ** 0.5
+    for embedding, book in zip(decoder.embed_tokens, books, strict=True):
+        embedding.weight[: len(book)] = book.cpu() @ turn.T / scale.cpu()
+
+
 class LanguageModel(nn.Module):
     """The decoder with one output head a codebook."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Any) -> None:
         super().__init__()
         self.decoder = build_decoder(model_config())
+        start_from_codebooks(self.decoder, codec)
         self.heads = nn.ModuleList(
             nn.Linear(DECODER["hidden_size"], CODEBOOK_SIZE, bias=False) for _ in range(CODEBOOKS)
         )
@@ -150,9 +175,9 @@ class LanguageModel(nn.Module):
         return losses, losses.mean()
 
 
-def train(path: Path, corpus: Path, out: Path, profile_name: str, device: torch.device) -> None:
-    """Run or resume the stage."""
-    profile = PROFILES[profile_name]
+def train(path: Path, corpus: Path, codec: Any, out: Path, profile: Profile) -> None:
+    """Run or resume the stage, on the codec's device."""
+    device = next(codec.parameters()).device
     stored = np.load(path)
     codes = torch.from_numpy(stored["train_codes"].astype(np.int16)).to(device)
     frames = torch.from_numpy(stored["train_frames"]).to(device)
@@ -166,7 +191,7 @@ def train(path: Path, corpus: Path, out: Path, profile_name: str, device: torch.
             for key, n in zip(stored["train_key"], lengths, strict=True)
         ]
     )
-    model = LanguageModel().to(device)
+    model = LanguageModel(codec).to(device)
     fast = device.type == "cuda"
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
@@ -227,8 +252,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     device = pick_device(args.device)
-    path = encode_corpus(args.corpus, load_codec(args.codec, device), args.out, device)
-    train(path, args.corpus, args.out, args.profile, device)
+    codec = load_codec(args.codec, device)
+    path = encode_corpus(args.corpus, codec, args.out, device)
+    train(path, args.corpus, codec, args.out, PROFILES[args.profile])
 
 
 if __name__ == "__main__":

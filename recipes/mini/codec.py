@@ -2,8 +2,8 @@
 
     python recipes/mini/codec.py --corpus corpus/audio --out runs/mini/codec --profile gpu
 
-Reconstruction loss on the waveform and on mel spectrograms of several resolutions; residual
-codebooks learn by exponential moving averages, straight through, and dead entries are drawn anew
+Reconstruction loss on each frame's log-mel spectra at three window lengths, and on the waveform and
+its mel spectrogram (see `waveform_every` in settings.py); residual codebooks learn by exponential moving averages, straight through, and dead entries are drawn anew
 from the batch (van den Oord et al. 2017, arXiv:1711.00937; Défossez et al. 2022,
 arXiv:2210.13438). The decoder exists for training only and is not shipped.
 Writes `codec.safetensors` (encoder and codebooks, rounded to half precision as they ship).
@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +138,7 @@ class Codec(nn.Module):
 
 
 @torch.no_grad()
-def scale_to_unit(layers: nn.ModuleList, states: Tensor) -> Tensor:
+def scale_to_unit(layers: Iterable[Any], states: Tensor) -> Tensor:
     """Give each convolution's output unit deviation on a batch, and return the last output.
 
     As EnCodec is initialised, a signal shrinks 30-fold on its way and drowns in the biases

@@ -57,8 +57,10 @@ class Corpus:
         samples = np.array([row.samples for row in self.rows], dtype=np.float64)
         real = np.array([row.source == "music" for row in self.rows])
         if real.all() or not real.any():
-            return samples / samples.sum()
-        shares = np.where(real, REAL_SHARE / samples[real].sum(), (1 - REAL_SHARE) / samples[~real].sum())
+            return np.asarray(samples / samples.sum())
+        shares = np.where(
+            real, REAL_SHARE / samples[real].sum(), (1 - REAL_SHARE) / samples[~real].sum()
+        )
         return np.asarray(samples * shares)
 
     def clip_weights(self, keys: NDArray[np.str_]) -> NDArray[np.float64]:
@@ -131,9 +133,14 @@ class Trainer:
     clip: float = 1.0
 
     def run(
-        self, loss_of: Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]]
+        self,
+        loss_of: Callable[[int, torch.Generator], tuple[Tensor, dict[str, float]]],
+        after: Callable[[int], None] | None = None,
     ) -> None:
-        """Call `loss_of(step, generator)` for every step left; each step has its own seed."""
+        """Call `loss_of(step, generator)` for every step left; each step has its own seed.
+
+        `after` is called with the number of steps done.
+        """
         log = Log(self.folder, every=max(self.total // 40, 1))
         base = [group["lr"] for group in self.optimizer.param_groups]
         for step in range(self._resume(), self.total):
@@ -148,6 +155,8 @@ class Trainer:
                 log(step, loss=loss.item(), **values)
             if (step + 1) % self.save_every == 0 or step == self.total - 1:
                 self._save(step + 1)
+            if after is not None:
+                after(step + 1)
 
     def _save(self, step: int) -> None:
         state = {

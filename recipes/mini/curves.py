@@ -1,6 +1,6 @@
 """Draw the training curves of every stage.
 
-    python recipes/mini/curves.py --runs runs/mini --out runs/mini/curves.png
+python recipes/mini/curves.py --runs runs/mini --out runs/mini/curves.png
 """
 
 from __future__ import annotations
