@@ -241,7 +241,7 @@ def test_concatenated_mp3s_are_not_called_truncated(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes() * 2)
     _, tally = decoded(path)
     assert tally.seconds == pytest.approx(6.0, abs=0.2)
-    assert "of" not in tally.problem().partition("(")[0]
+    assert tally.problem() == ""
 
 
 @pytest.mark.parametrize("suffix", sorted({kind.suffix for kind in FORMATS.values()}))

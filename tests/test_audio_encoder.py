@@ -21,6 +21,7 @@ from clap_musicgen.model.audio_encoder import (
     frame_mask,
     normalise_loudness,
 )
+from clap_musicgen.model.pooling import pool
 from conftest import build_tiny, tiny_config
 
 PAD = 16
@@ -98,6 +99,19 @@ def test_several_layers_are_mixed() -> None:
     weights = encoder.layer_logits.softmax(0)
     mixed = sum(w * states[n][:, 4:] for w, n in zip(weights, (0, 1, 3), strict=True))
     assert torch.allclose(encoder.pool(codes, frames), torch.as_tensor(mixed).mean(1), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_several_layers_side_by_side() -> None:
+    encoder = build_tiny(layers=(0, 2), combine="concat", pooling="mean_std").audio_encoder
+    codes, frames = torch.randint(0, 16, (2, 4, 9)), torch.tensor([9, 6])
+    mask = frame_mask(frames, 9)
+    ids = delay_codes(codes, mask, PAD).reshape(8, -1)
+    states = plain_states(encoder, ids, 3)
+    expected = [pool(states[n][:, 4:], mask, "mean_std") for n in (0, 2)]
+    pooled = encoder.pool(codes, frames)
+    assert pooled.shape == (2, encoder.pooled_size) == (2, 64)
+    assert torch.allclose(pooled, torch.cat(expected, dim=1), atol=1e-5)
 
 
 @torch.inference_mode()

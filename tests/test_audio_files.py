@@ -288,6 +288,8 @@ def test_what_is_named_is_kept(tmp_path: Path) -> None:
 def test_what_is_missing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UnreadableAudioError, match="no such file or folder"):
         find_audio([tmp_path / "none"])
+    with pytest.raises(UnreadableAudioError, match="null"):
+        find_audio([tmp_path / "a\0b"])
     (tmp_path / "link.mp3").symlink_to(tmp_path / "gone.mp3")
     assert find_audio([tmp_path]) == []
     with pytest.raises(UnreadableAudioError):
@@ -329,6 +331,8 @@ def test_a_locked_folder_is_skipped_with_a_warning(
         assert "locked' is skipped" in caplog.text
         with pytest.raises(UnreadableAudioError, match="permission denied"):
             find_audio([tmp_path / "locked"])
+        with pytest.raises(UnreadableAudioError, match="permission denied"):
+            find_audio([tmp_path / "locked/b.mp3"])
     finally:
         (tmp_path / "locked").chmod(0o700)
 

@@ -23,6 +23,7 @@ def test_round_trip() -> None:
         ("clip_seconds", 61),
         ("loudness", "loud"),
         ("pooling", "max"),
+        ("combine", "sum"),
         ("positions", "rotary"),
         ("layers", ()),
         ("layers", (4,)),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 
 import numpy as np
-from golden.make import PATH, embeddings
 
 from clap_musicgen.model.clap import ClapMusicGen
+from golden.make import PATH, embeddings
 
 
 def test_golden_vectors(mini: ClapMusicGen) -> None:

@@ -25,7 +25,9 @@ MOST_BYTES = 25_000_000
 def assemble(runs: Path) -> ClapMusicGen:
     """Codec of stage 2, text tower of stage 4, decoder and projections of stage 5."""
     choice = json.loads((runs / "contrastive" / "choice.json").read_text())
-    config = model_config(layers=(choice["layer"],), pooling=choice["pooling"])
+    config = model_config(
+        layers=tuple(choice["layers"]), combine="concat", pooling=choice["pooling"]
+    )
     model = ClapMusicGen(config, Tokenizer.from_file(str(runs / "text" / "tokenizer.json")))
     codec = load_file(runs / "codec" / "codec.safetensors")
     text = load_file(runs / "text" / "roberta.safetensors")

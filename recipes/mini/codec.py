@@ -3,8 +3,8 @@
     python recipes/mini/codec.py --corpus corpus/audio --out runs/mini/codec --profile gpu
 
 Reconstruction loss on each frame's log-mel spectra at three window lengths, and on the waveform and
-its mel spectrogram (see `waveform_every` in settings.py); residual codebooks learn by exponential moving averages, straight through, and dead entries are drawn anew
-from the batch (van den Oord et al. 2017, arXiv:1711.00937; Défossez et al. 2022,
+its mel spectrogram (see `waveform_every` in settings.py); residual codebooks learn by exponential
+moving averages, straight through, and dead entries are drawn anew from the batch (van den Oord et al. 2017, arXiv:1711.00937; Défossez et al. 2022,
 arXiv:2210.13438). The decoder exists for training only and is not shipped.
 Writes `codec.safetensors` (encoder and codebooks, rounded to half precision as they ship).
 """

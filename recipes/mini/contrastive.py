@@ -34,8 +34,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clap_musicgen.model.audio_encoder import build_decoder, delay_codes, frame_mask
-from clap_musicgen.model.pooling import masked_mean, masked_std, pool, pooled_size
+from clap_musicgen.model.audio_encoder import AudioEncoder, build_decoder, delay_codes, frame_mask
+from clap_musicgen.model.pooling import masked_mean, masked_std
 from clap_musicgen.model.projection import Projection
 from clap_musicgen.model.text_encoder import TextEncoder
 from clap_musicgen.training.losses import list_net
@@ -43,7 +43,14 @@ from clap_musicgen.training.losses import list_net
 CAPTIONS_PER_ROW = 8
 TEMPERATURE = 0.07
 RELEVANCE_TEMPERATURE = 0.05
-POOLINGS = ("mean", "mean_std")
+Kind = tuple[tuple[int, ...], str]
+"""Layers, whose pooled states stand side by side, and pooling."""
+SINGLE = [(layer,) for layer in range(LM_LAYERS + 1)]
+WITH_CODES = [(0, layer) for layer in range(1, LM_LAYERS + 1)]
+KINDS: list[Kind] = [
+    *((layers, pooling) for layers in SINGLE for pooling in ("mean", "mean_std")),
+    *((layers, "mean_std") for layers in [*WITH_CODES, (0, 2, 4)]),
+]
 
 
 @dataclass
@@ -138,23 +145,13 @@ def text_table(
     return {"states": torch.cat(states).clone(), "meaning": F.normalize(meaning, dim=-1).clone()}
 
 
-class Decoder(nn.Module):
-    """Codes → pooled states, at one layer and pooling."""
-
-    def __init__(self, weights: dict[str, Tensor], layer: int, pooling: str) -> None:
-        super().__init__()
-        self.pooling = pooling
-        self.decoder = build_decoder(model_config(layers=(layer,)))
-        names = self.decoder.state_dict().keys()
-        self.decoder.load_state_dict({k: v for k, v in weights.items() if k in names})
-
-    def forward(self, codes: Tensor, frames: Tensor) -> Tensor:
-        """Codes (B, K, T), frames (B,) → (B, H)."""
-        mask = frame_mask(frames, codes.shape[-1])
-        inputs = delay_codes(codes.long(), mask, CODEBOOK_SIZE)
-        ids = inputs.reshape(-1, inputs.shape[-1])
-        states = self.decoder(input_ids=ids, use_cache=False).last_hidden_state[:, CODEBOOKS:]
-        return pool(states.float(), mask, self.pooling)
+def load_tower(runs: Path, layers: tuple[int, ...], pooling: str) -> AudioEncoder:
+    """The audio tower with the decoder of stage 3; its codec is not used here."""
+    tower = AudioEncoder(model_config(layers=layers, combine="concat", pooling=pooling))
+    names = tower.decoder.state_dict().keys()
+    weights = load_decoder(runs / "audio_lm")
+    tower.decoder.load_state_dict({k: v for k, v in weights.items() if k in names})
+    return tower
 
 
 @torch.inference_mode()
@@ -181,18 +178,17 @@ def all_layers(weights: dict[str, Tensor], split: Split, device: torch.device) -
 class Heads(nn.Module):
     """Both projections over standardised states, and the decoder when it is unfrozen."""
 
-    def __init__(self, features: Tensor, texts: Texts, pooling: str) -> None:
+    def __init__(self, features: Tensor, texts: Texts) -> None:
         super().__init__()
-        config = model_config(pooling=pooling)
+        config = model_config()
         hidden, dim = config.projection_hidden, config.dim
-        size = pooled_size(256, pooling)
-        self.audio = Projection(size, hidden, dim)
+        self.audio = Projection(features.shape[1], hidden, dim)
         self.text = Projection(texts.states.shape[1], hidden, dim)
         for name, states in (("audio", features.float()), ("text", texts.states)):
             self.register_buffer(f"{name}_mean", states.mean(dim=0))
             self.register_buffer(f"{name}_std", states.std(dim=0).clamp(min=1e-4))
         self.dropout = nn.Dropout(0.3)
-        self.tower: Decoder | None = None
+        self.tower: AudioEncoder | None = None
 
     def embed_audio(self, pooled: Tensor) -> Tensor:
         """(B, H) → (B, D)."""
@@ -282,11 +278,11 @@ class Task:
     chances: dict[str, float]
 
 
-def train_heads(task: Task, layer: int, pooling: str, out: Path, steps: int) -> Heads:
-    """Projections on the cached states of one layer; those that validation likes best."""
-    features = {name: of_layer(f, layer, pooling) for name, f in task.features.items()}
+def train_heads(task: Task, kind: Kind, out: Path, steps: int) -> Heads:
+    """Projections on the cached states of some layers; those that validation likes best."""
+    features = {name: of_layers(f, kind) for name, f in task.features.items()}
     torch.manual_seed(SEED)
-    heads = Heads(features["train"], task.texts, pooling).to(task.sampler.device)
+    heads = Heads(features["train"], task.texts).to(task.sampler.device)
 
     def loss_of(step: int, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         clips, captions = task.sampler(generator)
@@ -324,7 +320,7 @@ def train_tower(heads: Heads, task: Task, out: Path, steps: int) -> None:
         drawn = torch.randint(CODEBOOK_SIZE, codes.shape, generator=generator, dtype=codes.dtype)
         codes = torch.where(noise, drawn.to(device), codes)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            pooled = tower(codes, frames)
+            pooled = tower.pool(codes.long(), frames)
         return ranking_loss(heads, pooled.float(), task.texts, captions), {}
 
     def judge() -> float:
@@ -332,7 +328,7 @@ def train_tower(heads: Heads, task: Task, out: Path, steps: int) -> None:
 
     best = Best(heads, judge, every=max(steps // 8, 1))
     groups = [
-        {"params": list(tower.parameters()), "lr": 3e-4, "weight_decay": 0.1},
+        {"params": list(tower.decoder.parameters()), "lr": 3e-4, "weight_decay": 0.1},
         {"params": [*heads.audio.parameters(), *heads.text.parameters()], "lr": 3e-4},
     ]
     heads.train()
@@ -346,7 +342,7 @@ def tower_features(heads: Heads, split: Split) -> Tensor:
     """Pooled states (N, H) of the tower as it is now."""
     assert heads.tower is not None
     parts = [
-        heads.tower(split.codes[n : n + 256], split.frames[n : n + 256])
+        heads.tower.pool(split.codes[n : n + 256].long(), split.frames[n : n + 256])
         for n in range(0, len(split.codes), 256)
     ]
     return torch.cat(parts)
@@ -408,23 +404,23 @@ def score_of(report: dict[str, float], task: Task) -> float:
     return gains / sum(weights.values())
 
 
-def of_layer(features: Tensor, layer: int, pooling: str) -> Tensor:
-    """(L + 1, N, 2H) → (N, H) or (N, 2H)."""
-    return (
-        features[layer] if pooling == "mean_std" else features[layer, :, : features.shape[2] // 2]
-    )
+def of_layers(features: Tensor, kind: Kind) -> Tensor:
+    """(L + 1, N, 2H), mean then deviation → (N, pooled size)."""
+    layers, pooling = kind
+    width = features.shape[2] if pooling == "mean_std" else features.shape[2] // 2
+    return torch.cat([features[layer, :, :width] for layer in layers], dim=1)
 
 
 def choose(task: Task, out: Path, steps: int) -> list[dict[str, Any]]:
-    """A short run of heads for every layer and pooling, judged on validation."""
+    """A run of heads for every choice of layers and pooling, judged on validation."""
     trials = []
-    for layer in range(LM_LAYERS + 1):
-        for pooling in POOLINGS:
-            heads = train_heads(task, layer, pooling, out / f"layer{layer}-{pooling}", steps)
-            report = validate(heads, of_layer(task.features["val"], layer, pooling), task)
-            score = score_of(report, task)
-            trials.append({"layer": layer, "pooling": pooling, "score": score, **report})
-            print(json.dumps(trials[-1]), flush=True)
+    for layers, pooling in KINDS:
+        name = f"layers{'-'.join(map(str, layers))}-{pooling}"
+        heads = train_heads(task, (layers, pooling), out / name, steps)
+        report = validate(heads, of_layers(task.features["val"], (layers, pooling)), task)
+        score = score_of(report, task)
+        trials.append({"layers": layers, "pooling": pooling, "score": score, **report})
+        print(json.dumps(trials[-1]), flush=True)
     return trials
 
 
@@ -460,14 +456,11 @@ def main() -> None:
     profile, out = PROFILES[args.profile], args.out
     task = load_task(args, pick_device(args.device), profile.contrastive_batch)
     trials = choose(task, out, profile.contrastive_steps)
-    # Layer 0 is the codes alone: a decoder that is to be unfrozen needs a layer at least.
-    best = max((t for t in trials if t["layer"] > 0), key=lambda t: t["score"])
-    layer, pooling = best["layer"], best["pooling"]
-    heads = train_heads(task, layer, pooling, out / "heads", profile.contrastive_steps)
-    report = {"heads": validate(heads, of_layer(task.features["val"], layer, pooling), task)}
-    heads.tower = Decoder(load_decoder(args.runs / "audio_lm"), layer, pooling).to(
-        task.sampler.device
-    )
+    best = max(trials, key=lambda trial: trial["score"])
+    kind = (best["layers"], best["pooling"])
+    heads = train_heads(task, kind, out / "heads", profile.contrastive_steps)
+    report = {"heads": validate(heads, of_layers(task.features["val"], kind), task)}
+    heads.tower = load_tower(args.runs, *kind).to(task.sampler.device)
     export(heads, out / "heads.safetensors")
     if profile.tower_steps:
         task.sampler.batch = profile.tower_batch
@@ -475,7 +468,7 @@ def main() -> None:
         report["tower"] = validate(heads, tower_features(heads, task.splits["val"]), task)
         export(heads, out / "tower.safetensors")
     kept = max(report, key=lambda name: score_of(report[name], task))
-    choice = {"layer": layer, "pooling": pooling, "kept": kept, "trials": trials}
+    choice = {"layers": kind[0], "pooling": kind[1], "kept": kept, "trials": trials}
     (out / "validation.json").write_text(json.dumps({**report, "chance": task.chances}, indent=2))
     (out / "choice.json").write_text(json.dumps(choice, indent=2))
     print(json.dumps(report), kept, flush=True)
@@ -491,7 +484,8 @@ def export(heads: Heads, path: Path) -> None:
             heads.get_buffer(f"{name}_mean").cpu(), heads.get_buffer(f"{name}_std").cpu()
         )
         copies |= {f"{name}_projection.{k}": v for k, v in fresh.state_dict().items()}
-    copies |= {f"audio_encoder.{k}": v for k, v in heads.tower.state_dict().items()}
+    decoder = heads.tower.decoder.state_dict()
+    copies |= {f"audio_encoder.decoder.{k}": v for k, v in decoder.items()}
     save_file({k: v.detach().cpu().half().contiguous() for k, v in copies.items()}, path)
 
 

@@ -133,10 +133,10 @@ PROFILES = {
         mlm_steps=250,
         distil_steps=650,
         text_batch=128,
-        contrastive_steps=500,
+        contrastive_steps=400,
         contrastive_batch=512,
         tower_batch=96,
-        tower_steps=160,
+        tower_steps=0,
     ),
     "smoke": Profile(
         codec_steps=6,

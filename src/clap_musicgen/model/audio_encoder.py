@@ -118,7 +118,9 @@ class AudioEncoder(nn.Module):
         self.hidden_size: int = self.decoder.config.hidden_size
         self.pooled_size = pooled_size(self.hidden_size, config.pooling)
         self.layer_logits: nn.Parameter | None = None
-        if len(config.layers) > 1:
+        if config.combine == "concat":
+            self.pooled_size *= len(config.layers)
+        elif len(config.layers) > 1:
             self.layer_logits = nn.Parameter(torch.zeros(len(config.layers)))
 
     def encode(self, waveforms: Tensor, samples: Tensor) -> Tensor:
@@ -156,8 +158,10 @@ class AudioEncoder(nn.Module):
     def pool(self, codes: Tensor, frames: Tensor) -> Tensor:
         """Codes (B, K, T), frames (B,) → pooled states (B, H)."""
         states = self.hidden_states(codes, frames)
-        mixed = states[0] if self.layer_logits is None else mix_layers(states, self.layer_logits)
-        return pool(mixed, frame_mask(frames, codes.shape[-1]), self.config.pooling)
+        if self.layer_logits is not None:
+            states = [mix_layers(states, self.layer_logits)]
+        mask = frame_mask(frames, codes.shape[-1])
+        return torch.cat([pool(s, mask, self.config.pooling) for s in states], dim=-1)
 
     def forward(self, waveforms: Tensor, samples: Tensor) -> Tensor:
         """Waveforms (B, T), zero-padded, and their true lengths (B,) → pooled states (B, H)."""

@@ -13,6 +13,7 @@ from clap_musicgen.errors import CheckpointError, InputError
 
 FORMAT_VERSION = 1
 POOLINGS = ("mean", "last", "mean_std")
+COMBINATIONS = ("mix", "concat")
 POSITIONS = ("sinusoidal", "zero")
 LOUDNESS = ("rms", "none")
 
@@ -33,8 +34,10 @@ class ModelConfig:
     """Fields of transformers' MusicgenDecoderConfig (Copet et al. 2023, arXiv:2306.05284)."""
     layers: tuple[int, ...] = (4,)
     """Which hidden states of the decoder are used: 0 is its input, `num_hidden_layers` its normed
-    output. One number takes that layer, several take a learned mix. Layers above the highest
-    are neither kept nor run."""
+    output. Layers above the highest are neither kept nor run."""
+    combine: str = "mix"
+    """What becomes of several layers: `mix`, a learned weighted sum of their states, or `concat`,
+    their pooled states side by side."""
     pooling: str = "mean"
     """Over the frames: `mean`, `last`, or `mean_std` (mean and deviation, twice as wide)."""
     delay: bool = True
@@ -57,6 +60,7 @@ class ModelConfig:
         self._require(0 < self.clip_seconds <= 60, "clip_seconds", "between 0 and 60")
         self._require(self.loudness in LOUDNESS, "loudness", f"one of {LOUDNESS}")
         self._require(self.pooling in POOLINGS, "pooling", f"one of {POOLINGS}")
+        self._require(self.combine in COMBINATIONS, "combine", f"one of {COMBINATIONS}")
         self._require(self.positions in POSITIONS, "positions", f"one of {POSITIONS}")
         self._require(bool(self.layers), "layers", "at least one number")
         self._require(
