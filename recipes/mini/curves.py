@@ -32,6 +32,7 @@ def main() -> None:
     figure, axes = plt.subplots(2, 3, figsize=(12, 6), layout="constrained")
     for axis, stage in zip(axes.flat, STAGES, strict=True):
         path = args.runs / stage / "log.jsonl"
+        axis.set_visible(path.exists())  # a profile may leave a stage out
         axis.set_title(stage)
         axis.set_xlabel("step")
         axis.set_ylabel("training loss")

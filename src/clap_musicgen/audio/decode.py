@@ -90,8 +90,8 @@ class Tally:
                 kind = "damaged" if in_the_middle else "truncated"
                 amount = f"{self.seconds:.1f} of {self.stated:.1f} s"
                 return f"{kind}: {amount} could be decoded{failures}"
-            if not self.end_missing and not self.recovered:
-                return ""  # nothing is lost: what failed was a tag behind the music
+            if not self.end_missing:
+                return ""  # nothing is lost: what failed was a tag behind or between the music
         if self.failed or self.end_missing:
             kind = "damaged" if self.recovered else "truncated"
             return f"{kind}: {self.seconds:.1f} s could be decoded{failures}"

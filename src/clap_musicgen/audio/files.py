@@ -10,6 +10,7 @@ import hashlib
 import logging
 import os
 import re
+import stat
 import unicodedata
 from collections import deque
 from dataclasses import dataclass
@@ -210,10 +211,7 @@ def find_audio(paths: Iterable[str | Path]) -> list[Path]:
     found: dict[str, str] = {}  # real path → the path shown, a real one wherever there is one
     folders: list[Path] = []
     for path in (Path(os.path.abspath(Path(path).expanduser())) for path in paths):  # noqa: PTH100
-        if not path.exists():
-            raise UnreadableAudioError(path, "no such file or folder")
-        if path.is_dir():
-            _check_readable(path)
+        if _is_folder(path):
             folders.append(path)
         else:
             _keep(found, path)
@@ -230,11 +228,19 @@ def _keep(found: dict[str, str], path: Path) -> None:
         found.setdefault(real, shown)
 
 
-def _check_readable(folder: Path) -> None:
+def _is_folder(path: Path) -> bool:
+    """Tell a named folder from a named file; either must be there, and a folder be readable."""
     try:
-        os.scandir(folder).close()
+        if not stat.S_ISDIR(path.stat().st_mode):
+            return False
+        os.scandir(path).close()
+    except FileNotFoundError as error:
+        raise UnreadableAudioError(path, "no such file or folder") from error
     except OSError as error:
-        raise UnreadableAudioError(folder, (error.strerror or str(error)).lower()) from error
+        raise UnreadableAudioError(path, (error.strerror or str(error)).lower()) from error
+    except ValueError as error:  # a null byte in the name
+        raise UnreadableAudioError(path, str(error)) from error
+    return True
 
 
 def _walk(folders: list[Path]) -> Iterator[Path]:
