@@ -21,7 +21,7 @@ $(VENV)/dev.stamp: $(BIN)/python pyproject.toml constraints.txt
 demo: $(VENV)/demo.stamp
 	rm -rf .demo
 	$(BIN)/clap-musicgen index examples/music --library $(DEMO)
-	$(BIN)/clap-musicgen search "slow jazz with piano" --library $(DEMO) -k 5
+	$(BIN)/clap-musicgen search "church organ and choir" --library $(DEMO) -k 5
 	$(BIN)/clap-musicgen similar examples/music/bossa-nova.ogg --library $(DEMO) -k 5
 
 test: $(VENV)/dev.stamp

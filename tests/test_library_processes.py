@@ -224,6 +224,9 @@ except LibraryError as error:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions")
 def test_a_read_only_library_can_be_searched(tmp_path: Path) -> None:
+    private = any(parent.stat().st_mode & 0o005 != 0o005 for parent in Path(__file__).parents)
+    if os.getuid() == 0 and private:
+        pytest.skip("root steps down to another user, who may not read this checkout")
     folder = Path(tempfile.mkdtemp())  # tmp_path may be closed to other users
     try:
         Library.open(folder / "library", FakeEmbedder()).add(write_tone(tmp_path / "a.wav", 440))

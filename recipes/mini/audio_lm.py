@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Corpus, Trainer, adamw, pick_device, step_generator
+from common import Corpus, Trainer, adamw, pick_device, record_settings, step_generator
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from settings import (
@@ -251,6 +251,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default="cpu")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
+    record_settings(args.out, args.profile)
     device = pick_device(args.device)
     codec = load_codec(args.codec, device)
     path = encode_corpus(args.corpus, codec, args.out, device)

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import Corpus, Trainer, pick_device, step_generator
+from common import Corpus, Trainer, pick_device, record_settings, step_generator
 from safetensors.torch import save_file
 from settings import (
     CODEBOOK_SIZE,
@@ -325,6 +325,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=PROFILES, default="cpu")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
+    record_settings(args.out, args.profile)
     codec = train(args.corpus, args.out, args.profile, pick_device(args.device))
     export(codec, args.out)
 

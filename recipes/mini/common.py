@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,16 @@ class Log:
         if step % self.every == 0:
             shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
             print(f"[{time.monotonic() - self.start:6.0f} s] step {step:6d}  {shown}", flush=True)
+
+
+def record_settings(folder: Path, profile: str) -> None:
+    """Write what the run was made with: profile, seed, sizes."""
+    from settings import PROFILES, SEED, model_config
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = json.loads(model_config().to_json())
+    values = {"profile": profile, **asdict(PROFILES[profile]), "seed": SEED, "model": sizes}
+    (folder / "settings.json").write_text(json.dumps(values, indent=2))
 
 
 def warmup_cosine(step: int, total: int, *, warmup: int = 200) -> float:

@@ -25,7 +25,15 @@ import numpy as np
 import torch
 from audio_lm import FRAMES, load_decoder
 from captions import Labels, compose
-from common import Corpus, Row, Trainer, adamw, pick_device, save_atomically
+from common import (
+    Corpus,
+    Row,
+    Trainer,
+    adamw,
+    pick_device,
+    record_settings,
+    save_atomically,
+)
 from corpus import MIDI_SOURCES
 from safetensors.torch import load_file, save_file
 from settings import CODEBOOK_SIZE, CODEBOOKS, LM_LAYERS, PROFILES, SEED, model_config
@@ -454,6 +462,7 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     profile, out = PROFILES[args.profile], args.out
+    record_settings(args.out, args.profile)
     task = load_task(args, pick_device(args.device), profile.contrastive_batch)
     trials = choose(task, out, profile.contrastive_steps)
     best = max(trials, key=lambda trial: trial["score"])

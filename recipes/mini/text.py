@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from common import Trainer, adamw, pick_device, step_generator
+from common import Trainer, adamw, pick_device, record_settings, step_generator
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from settings import PROFILES, SEED, TEXT, VOCABULARY, model_config
@@ -209,6 +209,7 @@ def main() -> None:
     args = parser.parse_args()
     profile, device = PROFILES[args.profile], pick_device(args.device)
     args.out.mkdir(parents=True, exist_ok=True)
+    record_settings(args.out, args.profile)
     texts = read_texts(args.texts, profile.texts)
     train_texts = [t for n, t in enumerate(texts) if n % HELD_OUT]
     tokenizer = train_tokenizer(train_texts)
