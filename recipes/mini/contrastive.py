@@ -35,6 +35,7 @@ from common import (
     save_atomically,
 )
 from corpus import MIDI_SOURCES
+from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from settings import CODEBOOK_SIZE, CODEBOOKS, LM_LAYERS, PROFILES, SEED, model_config
 from text import teacher_vectors
@@ -42,6 +43,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clap_musicgen.evaluation.metrics import chance_reciprocal_rank, reciprocal_rank
 from clap_musicgen.model.audio_encoder import AudioEncoder, build_decoder, delay_codes, frame_mask
 from clap_musicgen.model.pooling import masked_mean, masked_std
 from clap_musicgen.model.projection import Projection
@@ -382,27 +384,13 @@ def mean_reciprocal_rank(heads: Heads, tracks: Tensor, caption: Tensor, texts: T
     """Over the distinct captions, the reciprocal rank of the best piece that has it."""
     distinct = torch.unique(caption)
     queries = heads.embed_text(texts.states[distinct.to(tracks.device)])
-    return reciprocal_rank((queries @ tracks.T).cpu(), distinct, caption)
+    return float(reciprocal_rank((queries @ tracks.T).cpu().numpy(), hits(caption)).mean())
 
 
-def reciprocal_rank(scores: Tensor, distinct: Tensor, caption: Tensor) -> float:
-    """Mean over queries; a wrong piece with the same score counts as before the right one."""
-    hits = distinct.unsqueeze(1) == caption.unsqueeze(0)
-    best = scores.masked_fill(~hits, -2.0).amax(dim=1, keepdim=True)
-    before = (scores.masked_fill(hits, -3.0) >= best).sum(dim=1)
-    return float((1.0 / (1 + before)).mean())
-
-
-def chance(caption: Tensor, draws: int = 200) -> float:
-    """The same for random scores."""
-    generator = torch.Generator().manual_seed(SEED)
-    distinct = torch.unique(caption)
-    shape = (len(distinct), len(caption))
-    total = sum(
-        reciprocal_rank(torch.rand(shape, generator=generator), distinct, caption)
-        for _ in range(draws)
-    )
-    return total / draws
+def hits(caption: Tensor) -> NDArray[np.bool_]:
+    """Captions of N pieces (N,) → which piece has which of the Q distinct ones, (Q, N)."""
+    wanted: NDArray[np.bool_] = (torch.unique(caption).unsqueeze(1) == caption).numpy()
+    return wanted
 
 
 def score_of(report: dict[str, float], task: Task) -> float:
@@ -448,7 +436,10 @@ def load_task(args: argparse.Namespace, device: torch.device, batch: int) -> Tas
     texts = Texts(**once(args.out / "captions.pt", make_texts, device))
     features = once(args.out / "features.pt", make_features, device)
     print(f"{len(number.texts)} captions, {len(splits['train'].codes)} clips", flush=True)
-    chances = {name: chance(caption) for name, (_, caption) in pieces_by_set(splits["val"]).items()}
+    chances = {
+        name: float(chance_reciprocal_rank(hits(caption)).mean())
+        for name, (_, caption) in pieces_by_set(splits["val"]).items()
+    }
     return Task(splits, texts, features, Sampler(splits["train"], batch, device), chances)
 
 
