@@ -26,7 +26,7 @@ class FakeEmbedder:
 
     def __init__(self, fingerprint: str = "fake-1", *, dim: int = 12) -> None:
         self.dim, self.fingerprint = dim, fingerprint
-        self.sample_rate, self.clip_seconds = 8_000, 1.0
+        self.sample_rate, self.clip_seconds, self.clips_at_once = 8_000, 1.0, 16
         self.batches: list[int] = []
 
     @property

@@ -161,5 +161,5 @@ def test_bad_input(mini: ClapMusicGen, tmp_path: Path) -> None:
     (tmp_path / "no.mp3").write_bytes(b"not audio")
     with pytest.raises(AudioError, match=r"no\.mp3"):
         mini.embed_audio([tmp_path / "no.mp3"])
-    with pytest.raises(AudioError):
+    with pytest.raises(InputError, match="without a single sample"):
         mini.embed_audio([np.zeros(0, dtype=np.float32)])

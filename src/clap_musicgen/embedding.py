@@ -41,6 +41,11 @@ class Embedder(Protocol):
         ...
 
     @property
+    def clips_at_once(self) -> int:
+        """How many clips `embed_clips` is best given at once; any number works."""
+        ...
+
+    @property
     def fingerprint(self) -> str:
         """Hash of configuration, weights and preprocessing: equal means comparable vectors."""
         ...

@@ -220,7 +220,12 @@ def _audio_stream(path: Path, container: Any) -> Any:
     usable = [stream for stream in streams if stream.codec_context is not None]
     if usable:
         best = container.streams.best("audio")
-        return best if best in usable else usable[0]
+        chosen = best if best in usable else usable[0]
+        # PyAV 18.1 frees a custom channel layout twice, which ends the process; only its number
+        # of channels is needed here, so it gets the plain layout of as many.
+        if count := chosen.codec_context.channels:
+            chosen.codec_context.layout = f"{count} channels"
+        return chosen
     if streams:
         raise NotAudioError(path, "its audio is of a kind that no decoder here knows")
     if container.format.name.startswith("mov"):

@@ -1,5 +1,6 @@
 """The command line: `clap-musicgen index`, `search`, `similar`, `classify`, `embed`, `info`,
-`manifest`, `prepare`, `tune-text`, `train`, `evaluate`.
+`manifest`, `prepare`, `tune-text`, `train`, `evaluate`, `assemble`, `convert`, `card`, `push`,
+`export-onnx`.
 
 One small file per command group; this one gathers them and turns errors into one line and an exit
 code: 0 fine, 1 the user can mend it, 130 interrupted. Nothing heavy is imported before a command
@@ -13,13 +14,16 @@ import typer
 
 import clap_musicgen
 from clap_musicgen.cli import (
+    assembling,
     classifying,
+    converting,
     embedding,
     evaluating,
     facts,
     indexing,
     manifests,
     preparing,
+    publishing,
     searching,
     training,
     tuning,
@@ -49,6 +53,11 @@ app.add_typer(preparing.app, name="prepare")
 app.command("tune-text")(tuning.tune_text)
 app.command()(training.train)
 app.command()(evaluating.evaluate)
+app.command()(assembling.assemble)
+app.command()(converting.convert)
+app.command()(publishing.card)
+app.command()(publishing.push)
+app.command("export-onnx")(publishing.export_onnx)
 
 
 def _version(wanted: bool) -> None:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from clap_musicgen.cli.options import DEFAULT_MODEL, JsonOption, ModelOption, load_model
+from clap_musicgen.cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_PRECISION,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    load_model,
+)
 from clap_musicgen.cli.show import emit, emit_json, emit_table, note, waiting
 from clap_musicgen.errors import AudioError, InputError
 
@@ -14,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from clap_musicgen.model.clap import ClapMusicGen
+    from clap_musicgen.model.loading import LoadedModel
 
 TEMPERATURE = 0.1
 """Cosines are divided by it before the softmax, or all shares would look alike."""
@@ -54,11 +61,12 @@ def classify(
         ),
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     as_json: JsonOption = False,
 ) -> None:
     """Rank labels for each file, for example: classify song.mp3 --labels jazz metal ambient."""
     chosen = _checked(labels or [])
-    loaded = load_model(model)
+    loaded = load_model(model, precision=precision)
     with waiting("reading the labels"):
         from clap_musicgen.evaluation.zero_shot import label_vectors
 
@@ -96,7 +104,7 @@ def _checked(labels: list[str]) -> list[str]:
 
 
 def _rank(
-    model: "ClapMusicGen", file: Path, labels: list[str], vectors: "NDArray[np.float32]"
+    model: "LoadedModel", file: Path, labels: list[str], vectors: "NDArray[np.float32]"
 ) -> list[dict[str, Any]]:
     import numpy as np
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from clap_musicgen.cli.options import DEFAULT_MODEL, JsonOption, ModelOption, load_model
+from clap_musicgen.cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_PRECISION,
+    JsonOption,
+    ModelOption,
+    PrecisionOption,
+    load_model,
+)
 from clap_musicgen.cli.show import emit, emit_json, note, progress_bar, safe
 from clap_musicgen.errors import AudioError, InputError
 
@@ -16,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from clap_musicgen.model.clap import ClapMusicGen
+    from clap_musicgen.model.loading import LoadedModel
 
 
 def embed(
@@ -34,6 +41,7 @@ def embed(
         typer.Option("--text", metavar="TEXT", help="Also embed a text; may be repeated."),
     ] = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     as_json: JsonOption = False,
 ) -> None:
     """Write unit vectors of audio files and texts, in the order given, files first."""
@@ -43,7 +51,7 @@ def embed(
         raise InputError("nothing to embed: give audio files, or texts with --text")
     if not all(text.strip() for text in words):
         raise InputError("the text of --text is empty: describe the music in a few words")
-    loaded = load_model(model)
+    loaded = load_model(model, precision=precision)
     names, vectors, failed = _embed_files(loaded, paths)
     if failed and out.suffix == ".npy":
         raise InputError(
@@ -92,7 +100,7 @@ def _paths(files: list[Path]) -> list[Path]:
 
 
 def _embed_files(
-    model: "ClapMusicGen", paths: list[Path]
+    model: "LoadedModel", paths: list[Path]
 ) -> "tuple[list[str], list[NDArray[np.float32]], list[tuple[str, str]]]":
     names, vectors, failed = [], [], []
     with progress_bar() as bar:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from clap_musicgen.cli.options import DEFAULT_MODEL, JsonOption, WholeFilesOption, load_model
+from clap_musicgen.cli.options import (
+    DEFAULT_MODEL,
+    DEFAULT_PRECISION,
+    JsonOption,
+    PrecisionOption,
+    WholeFilesOption,
+    load_model,
+)
 from clap_musicgen.cli.show import emit, note, progress_bar, safe
 from clap_musicgen.errors import InputError, ManifestError
 
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from clap_musicgen.evaluation.figures import Figure, Result
     from clap_musicgen.evaluation.pieces import Embedded, Piece
     from clap_musicgen.evaluation.report import Results, Table
-    from clap_musicgen.model.clap import ClapMusicGen
+    from clap_musicgen.model.loading import LoadedModel
 
 WIDTH = 180
 """Columns of the tables where the output is not a terminal."""
@@ -39,7 +46,10 @@ class _Question:
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="mini, a checkpoint folder, or a Hub id.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="mini, a folder, or a Hub id; also a CLAP of transformers."
+        ),
     ] = DEFAULT_MODEL,
     manifest: Annotated[
         Path | None,
@@ -63,6 +73,7 @@ def evaluate(
     robustness_pieces: Annotated[
         int, typer.Option(min=2, help="From how many pieces robustness is measured.")
     ] = 50,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write results.json, .md and pictures.")
     ] = None,
@@ -75,7 +86,7 @@ def evaluate(
         question = replace(question, pieces=whole)
     if out is not None:
         _make_folder(out)
-    loaded = load_model(model)
+    loaded = load_model(model, precision=precision)
     started = time.perf_counter()
     embedded = _embed(loaded, question.pieces)
     seconds = time.perf_counter() - started
@@ -89,6 +100,7 @@ def evaluate(
     changed = _robustness(loaded, embedded, robustness_pieces) if robustness else {}
     about = {
         "model": model,
+        "precision": precision,
         "fingerprint": loaded.fingerprint,
         **question.about,
         "pieces": len(embedded.pieces),
@@ -171,7 +183,7 @@ def _make_folder(out: Path) -> None:
         raise InputError(f"--out {str(out)!r} cannot be a folder: {error.strerror}") from error
 
 
-def _embed(model: "ClapMusicGen", pieces: "list[Piece]") -> "Embedded":
+def _embed(model: "LoadedModel", pieces: "list[Piece]") -> "Embedded":
     from clap_musicgen.evaluation.pieces import embed_pieces
 
     with progress_bar() as bar:
@@ -186,7 +198,7 @@ def _embed(model: "ClapMusicGen", pieces: "list[Piece]") -> "Embedded":
     return embedded
 
 
-def _robustness(model: "ClapMusicGen", embedded: "Embedded", at_most: int) -> "dict[str, Result]":
+def _robustness(model: "LoadedModel", embedded: "Embedded", at_most: int) -> "dict[str, Result]":
     """Measured from pieces that lie evenly among all."""
     from clap_musicgen.evaluation.robustness import embed_perturbed, robustness
 
@@ -290,7 +302,7 @@ def _cell(figure: "Figure | None") -> str:
 
 
 def _draw(
-    model: "ClapMusicGen",
+    model: "LoadedModel",
     embedded: "Embedded",
     results: "Results",
     changed: "dict[str, Result]",

@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from clap_musicgen.cli.options import (
     DEFAULT_MODEL,
+    DEFAULT_PRECISION,
     JsonOption,
     LibraryOption,
     ModelOption,
+    PrecisionOption,
     library_folder,
     load_model,
 )
@@ -14,12 +16,13 @@ from clap_musicgen.cli.show import emit_facts, emit_json, waiting
 
 if TYPE_CHECKING:
     from clap_musicgen.library.records import Info
-    from clap_musicgen.model.clap import ClapMusicGen
+    from clap_musicgen.model.loading import LoadedModel
 
 
 def info(
     library: LibraryOption = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what is in the library and which model is used."""
@@ -30,22 +33,23 @@ def info(
             from clap_musicgen.library.library import Library
 
             found = Library.inspect(folder)
-    loaded = load_model(model)
+    loaded = load_model(model, precision=precision)
     fits = found.fingerprint == loaded.fingerprint if found else None
     if as_json:
         emit_json(
             {
                 "library": _library_json(found) if found else None,
-                "model": _model_json(loaded, model),
+                "model": _model_json(loaded, model, precision),
                 "library_fits_model": fits,
             }
         )
         return
     facts = [("library", str(folder))]
     facts += _library_facts(found) if found else [("", "not there yet: clap-musicgen index FOLDER")]
-    facts += _model_facts(loaded, model)
+    facts += _model_facts(loaded, model, precision)
     if found and not fits:
-        facts.append(("", "the library holds vectors of another model"))
+        how = f": {found.made_with}" if found.made_with else ""
+        facts.append(("", f"the library holds vectors of another model{how}"))
     emit_facts(facts)
 
 
@@ -61,10 +65,10 @@ def _library_facts(info: "Info") -> list[tuple[str, str]]:
     ]
 
 
-def _model_facts(model: "ClapMusicGen", name: str) -> list[tuple[str, str]]:
-    facts = _model_json(model, name)
+def _model_facts(model: "LoadedModel", name: str, precision: str) -> list[tuple[str, str]]:
+    facts = _model_json(model, name, precision)
     return [
-        ("model", name),
+        ("model", name if precision == DEFAULT_PRECISION else f"{name}, {precision}"),
         ("parameters", f"{facts['parameters'] / 1e6:.1f} million"),
         ("vectors", f"{facts['dim']} numbers, one per {facts['clip_seconds']:g} s of music"),
         ("sample rate", f"{facts['sample_rate']:,} Hz"),
@@ -81,12 +85,14 @@ def _library_json(info: "Info") -> dict[str, Any]:
         "bytes": info.bytes,
         "dim": info.dim,
         "fingerprint": info.fingerprint,
+        "made_with": info.made_with,
     }
 
 
-def _model_json(model: "ClapMusicGen", name: str) -> dict[str, Any]:
+def _model_json(model: "LoadedModel", name: str, precision: str) -> dict[str, Any]:
     return {
         "name": name,
+        "precision": precision,
         "parameters": sum(weights.numel() for weights in model.parameters()),
         "dim": model.dim,
         "sample_rate": model.sample_rate,

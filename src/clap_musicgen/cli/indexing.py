@@ -8,9 +8,11 @@ import typer
 
 from clap_musicgen.cli.options import (
     DEFAULT_MODEL,
+    DEFAULT_PRECISION,
     JsonOption,
     LibraryOption,
     ModelOption,
+    PrecisionOption,
     library_folder,
     open_library,
 )
@@ -28,6 +30,7 @@ def index(
     ],
     library: LibraryOption = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also take out tracks whose files are gone.")
     ] = False,
@@ -39,7 +42,7 @@ def index(
     """Add music to the library. Run it again at any time: only what is new or changed costs."""
     _check_music(folders)
     folder = library_folder(library)
-    with open_library(folder, model=model, create=True) as opened:
+    with open_library(folder, model=model, precision=precision, create=True) as opened:
         try:
             started = time.monotonic()
             report = _add(opened, folders, prune=prune, workers=workers)

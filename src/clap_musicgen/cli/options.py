@@ -1,5 +1,6 @@
 """What commands share: the options for the library and the model, and opening them."""
 
+import shlex
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clap_musicgen.library.library import Library
-    from clap_musicgen.model.clap import ClapMusicGen
+    from clap_musicgen.model.loading import LoadedModel
 
 LibraryOption = Annotated[
     Path | None,
@@ -27,7 +28,20 @@ LibraryOption = Annotated[
 ]
 ModelOption = Annotated[
     str,
-    typer.Option("--model", metavar="NAME", help="mini, a checkpoint folder, or a Hub id."),
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="mini, a folder, or a Hub id: one of our checkpoints, or a CLAP of transformers.",
+    ),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="exact|fast",
+        envvar="CLAP_MUSICGEN_PRECISION",
+        help="fast: quicker, with slightly other vectors; a library stays with one of the two.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
 CountOption = Annotated[int, typer.Option("-k", "--count", min=1, help="How many matches.")]
@@ -40,6 +54,7 @@ WholeFilesOption = Annotated[
 ]
 
 DEFAULT_MODEL = "mini"
+DEFAULT_PRECISION = "exact"
 
 
 def library_folder(library: Path | None) -> Path:
@@ -51,18 +66,28 @@ def library_folder(library: Path | None) -> Path:
     return user_data_path("clap-musicgen", appauthor=False) / "library"
 
 
-def load_model(name: str) -> "ClapMusicGen":
+def load_model(name: str, *, precision: str = DEFAULT_PRECISION) -> "LoadedModel":
     """Load a model, with a sign of life: the first import of torch takes seconds."""
     with waiting("loading the model"):
-        from clap_musicgen.model.clap import ClapMusicGen
+        from clap_musicgen.model.loading import load_embedder
         from clap_musicgen.model.runtime import keep_large_buffers
 
         keep_large_buffers()
-        return ClapMusicGen.from_pretrained(name)
+        return load_embedder(name, precision=precision)
+
+
+def options_of(model: str, precision: str) -> str:
+    """Write the options that load this model again, from any folder."""
+    folder = Path(model).expanduser()
+    name = str(folder.absolute()) if folder.is_dir() and model != DEFAULT_MODEL else model
+    chosen = "" if precision == DEFAULT_PRECISION else f" --precision {precision}"
+    return f"--model {shlex.quote(name)}{chosen}"
 
 
 @contextmanager
-def open_library(folder: Path, *, model: str, create: bool = False) -> "Iterator[Library]":
+def open_library(
+    folder: Path, *, model: str, precision: str = DEFAULT_PRECISION, create: bool = False
+) -> "Iterator[Library]":
     """Open a library with its model; without `create` an absent one is an error, found at once.
 
     Raises:
@@ -73,10 +98,11 @@ def open_library(folder: Path, *, model: str, create: bool = False) -> "Iterator
             f"there is no library in {str(folder)!r}: index some music first, with "
             "`clap-musicgen index FOLDER`"
         )
-    loaded = load_model(model)
+    loaded = load_model(model, precision=precision)
     from clap_musicgen.library.library import Library
 
     with waiting("opening the library"):
-        library = Library.open(folder, loaded, create=create)
+        made_with = options_of(model, precision)
+        library = Library.open(folder, loaded, create=create, made_with=made_with)
     with library:
         yield library

@@ -7,10 +7,12 @@ import typer
 
 from clap_musicgen.cli.options import (
     DEFAULT_MODEL,
+    DEFAULT_PRECISION,
     CountOption,
     JsonOption,
     LibraryOption,
     ModelOption,
+    PrecisionOption,
     library_folder,
     open_library,
 )
@@ -44,6 +46,7 @@ def search(
     ] = None,
     library: LibraryOption = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     as_json: JsonOption = False,
 ) -> None:
     """Find the tracks, and the best moment of each, that fit words, a sound, or both."""
@@ -52,7 +55,9 @@ def search(
     for name, text in (("query", query), ("text of --without", without)):
         if text is not None and not text.strip():
             raise InputError(f"the {name} is empty: describe the music in a few words")
-    with open_library(library_folder(library), model=model) as opened, waiting("searching"):
+    folder = library_folder(library)
+    chosen = open_library(folder, model=model, precision=precision)
+    with chosen as opened, waiting("searching"):
         matches = opened.search(query, k=count, like=like, without=without, where=where)
     _show(matches, as_json=as_json)
 
@@ -62,10 +67,13 @@ def similar(
     count: CountOption = 10,
     library: LibraryOption = None,
     model: ModelOption = DEFAULT_MODEL,
+    precision: PrecisionOption = DEFAULT_PRECISION,
     as_json: JsonOption = False,
 ) -> None:
     """Find the tracks that sound most like a file, which need not be in the library."""
-    with open_library(library_folder(library), model=model) as opened, waiting("searching"):
+    folder = library_folder(library)
+    chosen = open_library(folder, model=model, precision=precision)
+    with chosen as opened, waiting("searching"):
         matches = opened.similar(file, k=count)
     _show(matches, as_json=as_json)
 

@@ -7,22 +7,18 @@ tasks, which score them.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from clap_musicgen.audio.clips import split_clips
 from clap_musicgen.audio.files import AudioStream
-from clap_musicgen.embedding import Embedder, Embeddings, Waveform, mean_direction
+from clap_musicgen.embedding import Embedder, Embeddings, Waveform
 from clap_musicgen.errors import AudioError, EmptyAudioError, InputError
+from clap_musicgen.model.tracks import embed_track
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-CLIPS_PER_BATCH = 8
-"""Clips embedded at once: enough to fill two cores, and bounded for a track of any length."""
+    from collections.abc import Callable, Iterator, Sequence
 
 OnProgress: TypeAlias = "Callable[[int, int], None]"
 """Called after each piece with how many are done and how many there are."""
@@ -87,23 +83,6 @@ def embed_pieces(
             on_progress(done, len(pieces))
     stacked = np.stack(vectors) if vectors else np.zeros((0, model.dim), dtype=np.float32)
     return Embedded(kept, stacked, failed)
-
-
-def embed_track(model: Embedder, blocks: Iterable[Waveform]) -> Embeddings:
-    """One unit vector (D,) of a track given as blocks (T_i,), in bounded memory.
-
-    Raises:
-        InputError: no samples at all.
-    """
-    clips = split_clips(blocks, sample_rate=model.sample_rate, clip_seconds=model.clip_seconds)
-    vectors: list[Embeddings] = []
-    seconds: list[float] = []
-    while group := list(islice(clips, CLIPS_PER_BATCH)):
-        vectors.append(model.embed_clips([clip.waveform for clip in group]))
-        seconds += [clip.end - clip.start for clip in group]
-    if not vectors:
-        raise InputError("a track without a single sample has no vector")
-    return mean_direction(np.concatenate(vectors), np.array(seconds))
 
 
 def excerpt(piece: Piece, *, sample_rate: int) -> Iterator[Waveform]:

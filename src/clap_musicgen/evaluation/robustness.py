@@ -22,13 +22,14 @@ from clap_musicgen.evaluation import metrics
 from clap_musicgen.evaluation.figures import Figure, Result, mean_figure
 from clap_musicgen.evaluation.metrics import Floats
 from clap_musicgen.evaluation.perturbations import PERTURBATIONS, Perturbation
-from clap_musicgen.evaluation.pieces import OnProgress, Piece, embed_track, excerpt
+from clap_musicgen.evaluation.pieces import OnProgress, Piece, excerpt
 from clap_musicgen.evaluation.retrieval import (
     Vectors,
     cosines,
     hits_of_captions,
     unique_captions,
 )
+from clap_musicgen.model.tracks import embed_track
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,6 @@ from clap_musicgen.embedding import Embedder, mean_direction
 from clap_musicgen.errors import AudioError
 from clap_musicgen.library.folder import reason
 from clap_musicgen.library.paths import path_key
-from clap_musicgen.library.query import BATCH_CLIPS
 from clap_musicgen.library.records import Progress, Report
 from clap_musicgen.library.rows import Clips, NewTrack, Summary
 
@@ -192,7 +191,7 @@ class Adding:
                 draft.starts.append(event.clip.start)
                 draft.ends.append(event.clip.end)
                 self._queue.append((draft, event.clip))
-                if len(self._queue) >= BATCH_CLIPS:
+                if len(self._queue) >= self._model.clips_at_once:
                     self._embed_queue()
             elif isinstance(event, Finished):
                 draft.decoded, draft.problem = True, event.problem

@@ -38,11 +38,20 @@ class Description:
     dim: int
     sample_rate: int
     clip_seconds: float
+    made_with: str = ""
+    """How a person asked for the model, such as "--model mini"; "" in libraries that do not know."""
 
 
-def describe(model: Embedder) -> Description:
+def describe(model: Embedder, *, made_with: str = "") -> Description:
     """Return the description of a library made with this model."""
-    return Description(FORMAT, model.fingerprint, model.dim, model.sample_rate, model.clip_seconds)
+    return Description(
+        FORMAT,
+        model.fingerprint,
+        model.dim,
+        model.sample_rate,
+        model.clip_seconds,
+        made_with=made_with,
+    )
 
 
 def exists(folder: Path) -> bool:
@@ -68,17 +77,22 @@ def read_description(folder: Path) -> Description:
             f"the library {str(folder)!r} was made by a newer clap-musicgen (format {version}; "
             f"this one reads up to {FORMAT}): upgrade with `pip install --upgrade clap-musicgen`"
         )
+    names = [field.name for field in fields(Description) if field.name != "made_with"]
     try:
-        return Description(**{field.name: content[field.name] for field in fields(Description)})
+        known = {name: content[name] for name in names}
     except KeyError as error:
         raise _damaged(file) from error
+    return Description(**known, made_with=str(content.get("made_with", "")))
 
 
 def write_description(folder: Path, description: Description) -> None:
     """Write `library.json` in one step: another process sees all of it or nothing."""
     draft = folder / f"{DESCRIPTION}.new"
+    stated = asdict(description)
+    if not description.made_with:
+        del stated["made_with"]
     with draft.open("w", encoding="utf-8") as stream:
-        json.dump(asdict(description), stream, indent=2)
+        json.dump(stated, stream, indent=2)
         stream.flush()
         os.fsync(stream.fileno())
     draft.replace(folder / DESCRIPTION)
@@ -87,10 +101,12 @@ def write_description(folder: Path, description: Description) -> None:
 def check_model(folder: Path, description: Description, model: Embedder) -> None:
     """LibraryModelError unless the library's vectors are this model's."""
     if description.fingerprint != model.fingerprint or description.dim != model.dim:
+        how = f" ({description.made_with})" if description.made_with else ""
         raise LibraryModelError(
             f"the library {str(folder)!r} holds vectors of the model {description.fingerprint} "
             f"(length {description.dim}), not of {model.fingerprint} (length {model.dim}): open it "
-            "with the model it was made with, or make a new library in another folder"
+            f"with the model and the precision it was made with{how}, or make a new library in "
+            "another folder"
         )
 
 

@@ -56,8 +56,22 @@ class Library:
         self._loading = Lock()
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], model: Embedder, *, create: bool = True) -> Self:
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        model: Embedder,
+        *,
+        create: bool = True,
+        made_with: str = "",
+    ) -> Self:
         """Open the library in the folder `path`; make it if it is absent and `create` is true.
+
+        Args:
+            path: a folder of its own.
+            model: embeds what is added and what is asked.
+            create: whether to make it.
+            made_with: kept in a new library, and told to whoever opens it with another model: how
+                to ask for this one, such as "--model mini".
 
         Raises:
             LibraryModelError: it holds another model's vectors.
@@ -68,7 +82,7 @@ class Library:
         if not folders.exists(folder):
             if not create:
                 raise _absent(folder)
-            _create(folder, model)
+            _create(folder, model, made_with)
         description = folders.read_description(folder)
         folders.check_model(folder, description, model)
         return cls(folder, model, Store(folder, dim=description.dim))
@@ -282,7 +296,7 @@ class Library:
         return self._store
 
 
-def _create(folder: Path, model: Embedder) -> None:
+def _create(folder: Path, model: Embedder, made_with: str) -> None:
     """Make an empty library; whoever makes it at the same time is waited for."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -290,7 +304,8 @@ def _create(folder: Path, model: Embedder) -> None:
         with folders.writing(folder, timeout=CREATION_SECONDS):
             if not folders.exists(folder):
                 Store.create(folder, dim=model.dim)
-                folders.write_description(folder, folders.describe(model))
+                description = folders.describe(model, made_with=made_with)
+                folders.write_description(folder, description)
     except OSError as error:
         raise LibraryError(
             f"cannot make a library in {str(folder)!r}: {folders.reason(error)}"
@@ -306,6 +321,7 @@ def _info(folder: Path, description: folders.Description, store: Store) -> Info:
         fingerprint=description.fingerprint,
         dim=description.dim,
         bytes=folders.size_on_disk(folder),
+        made_with=description.made_with,
     )
 
 

@@ -6,18 +6,17 @@ Knows models only as an Embedder, and audio as files and waveforms; not what is 
 from __future__ import annotations
 
 import os
-from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from clap_musicgen.audio.clips import Clip, split_clips
 from clap_musicgen.audio.files import AudioStream
-from clap_musicgen.embedding import Embedder, Waveform, mean_direction, unit
+from clap_musicgen.embedding import Embedder, Waveform, unit
 from clap_musicgen.errors import InputError, InputTypeError
+from clap_musicgen.model.tracks import embed_track
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -26,8 +25,6 @@ Sound: TypeAlias = str | os.PathLike[str] | Waveform
 
 WITHOUT_WEIGHT = 0.5
 """How much of the unwanted direction is subtracted; see `compose`."""
-BATCH_CLIPS = 16
-"""Clips given to the model at once."""
 _SHORTEST = 1e-3  # of a composed vector: below it the parts have cancelled out
 
 
@@ -78,18 +75,7 @@ def embed_sound(model: Embedder, sound: Sound) -> NDArray[np.float32]:
         blocks = AudioStream(os.fspath(sound), sample_rate=model.sample_rate)
     else:
         blocks = [_checked(sound)]
-    clips = split_clips(blocks, sample_rate=model.sample_rate, clip_seconds=model.clip_seconds)
-    seconds: list[float] = []
-    vectors: list[NDArray[np.float32]] = []
-    for batch in _batches(clips):
-        vectors.extend(model.embed_clips([clip.waveform for clip in batch]))
-        seconds.extend(clip.end - clip.start for clip in batch)
-    return mean_direction(np.asarray(vectors), np.asarray(seconds))
-
-
-def _batches(clips: Iterator[Clip]) -> Iterator[list[Clip]]:
-    while batch := list(islice(clips, BATCH_CLIPS)):
-        yield batch
+    return embed_track(model, blocks)
 
 
 def _checked(waveform: Waveform) -> Waveform:

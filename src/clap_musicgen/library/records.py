@@ -106,6 +106,7 @@ class Info:
         fingerprint: of the model whose vectors it holds.
         dim: length of a vector.
         bytes: size on disk.
+        made_with: how its maker asked for that model, such as "--model mini"; "" if unknown.
     """
 
     path: str
@@ -115,3 +116,4 @@ class Info:
     fingerprint: str
     dim: int
     bytes: int
+    made_with: str = ""

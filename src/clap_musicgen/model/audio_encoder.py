@@ -36,7 +36,8 @@ def frame_mask(frames: Tensor, length: int) -> Tensor:
 
 def normalise_loudness(waveforms: Tensor, samples: Tensor) -> Tensor:
     """Bring the real part of each clip to TARGET_RMS. (B, T) padded with zeros, (B,) → (B, T)."""
-    energy = waveforms.double().square().sum(dim=1) / samples.clamp(min=1)
+    precise = torch.float32 if waveforms.device.type == "mps" else torch.float64  # MPS has none
+    energy = waveforms.to(precise).square().sum(dim=1) / samples.clamp(min=1)
     gain = TARGET_RMS / energy.sqrt().clamp(min=QUIETEST_RMS)
     return waveforms * gain.unsqueeze(1).to(waveforms.dtype)
 
@@ -129,38 +130,67 @@ class AudioEncoder(nn.Module):
         One clip at a time: a code is a nearest neighbour, so the last bit of a float can change
         it, and the last bit depends on the shape of the batch. This way it cannot.
         """
-        if self.config.loudness == "rms":
-            waveforms = normalise_loudness(waveforms, samples)
         if not len(waveforms):
             return torch.zeros((0, self.codebooks, 0), dtype=torch.long, device=waveforms.device)
-        return torch.cat([self._encode_one(w) for w in waveforms])
+        if self.config.loudness == "rms":
+            waveforms = normalise_loudness(waveforms, samples)
+        codes = [self._codes(w.unsqueeze(0))[0].t() for w in self.unpadded(waveforms, samples)]
+        return nn.utils.rnn.pad_sequence(codes, batch_first=True).transpose(1, 2)
 
-    def _encode_one(self, waveform: Tensor) -> Tensor:
-        latents = self.codec.encoder(waveform[None, None])
-        codes = self.codec.quantizer.encode(latents)[: self.codebooks]  # (K, 1, frames)
+    def encode_together(self, waveforms: Tensor, samples: Tensor) -> Tensor:
+        """As `encode`, the whole batch at once: faster on a GPU, and a code may depend on it.
+
+        Clips are taken at the batch's length whatever `padding` says.
+        """
+        if self.config.loudness == "rms":
+            waveforms = normalise_loudness(waveforms, samples)
+        return self._codes(waveforms)
+
+    def unpadded(self, waveforms: Tensor, samples: Tensor) -> list[Tensor]:
+        """What the codec gets of each row: all of it, or with `padding` none its real part."""
+        if self.config.padding == "clip":
+            return list(waveforms)
+        return [w[:n] for w, n in zip(waveforms, samples.tolist(), strict=True)]
+
+    def _codes(self, waveforms: Tensor) -> Tensor:
+        latents = self.codec.encoder(waveforms.unsqueeze(1))
+        codes = self.codec.quantizer.encode(latents)[: self.codebooks]  # (K, B, frames)
         return cast(Tensor, codes.transpose(0, 1))
 
-    def hidden_states(self, codes: Tensor, frames: Tensor) -> list[Tensor]:
-        """Codes (B, K, T), frames (B,) → the states of each layer in `config.layers`, (B, T, H)."""
-        mask = frame_mask(frames, codes.shape[-1])
-        inputs = delay_codes(codes, mask, self.pad) if self.config.delay else codes
+    def decoder_inputs(self, codes: Tensor, frames: Tensor) -> tuple[Tensor, int]:
+        """Codes (B, K, T), frames (B,) → what the decoder reads (B, K, T'), and how many of its
+        first states to skip, so that the next one has seen all of frame 0."""
+        if not self.config.delay:
+            return codes, 0
+        return delay_codes(codes, frame_mask(frames, codes.shape[-1]), self.pad), self.codebooks
+
+    def hidden_states(
+        self, codes: Tensor, frames: Tensor, *, decoder: MusicgenDecoder | None = None
+    ) -> list[Tensor]:
+        """Codes (B, K, T), frames (B,) → the states of each layer in `config.layers`, (B, T, H).
+
+        `decoder` stands in for the tower's own, for example a copy in another precision.
+        """
+        inputs, skip = self.decoder_inputs(codes, frames)
         several = len(self.config.layers) > 1
-        output = self.decoder(
+        output = (decoder or self.decoder)(
             input_ids=inputs.reshape(-1, inputs.shape[-1]),
             use_cache=False,
             output_hidden_states=several,
         )
-        skip = self.codebooks if self.config.delay else 0  # the state that has seen all of frame t
         if not several:
             return [output.last_hidden_state[:, skip:]]
         return [output.hidden_states[n][:, skip:] for n in self.config.layers]
 
     def pool(self, codes: Tensor, frames: Tensor) -> Tensor:
         """Codes (B, K, T), frames (B,) → pooled states (B, H)."""
-        states = self.hidden_states(codes, frames)
+        return self.pool_states(self.hidden_states(codes, frames), frames)
+
+    def pool_states(self, states: list[Tensor], frames: Tensor) -> Tensor:
+        """The states of each layer in `config.layers`, (B, T, H), frames (B,) → (B, H)."""
         if self.layer_logits is not None:
             states = [mix_layers(states, self.layer_logits)]
-        mask = frame_mask(frames, codes.shape[-1])
+        mask = frame_mask(frames, states[0].shape[1])
         return torch.cat([pool(s, mask, self.config.pooling) for s in states], dim=-1)
 
     def forward(self, waveforms: Tensor, samples: Tensor) -> Tensor:

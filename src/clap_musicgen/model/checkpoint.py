@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from clap_musicgen.errors import CheckpointError
 from clap_musicgen.model.config import ModelConfig
+from clap_musicgen.model.roberta_tokenizer import TOKENIZER_PATTERNS
+from clap_musicgen.model.weight_files import fetch_with_weights, is_hub_id, listed
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
 BUNDLED = ("mini",)
@@ -38,25 +40,12 @@ def find_checkpoint(name: str | os.PathLike[str]) -> Path:
         return folder
     if folder.exists():
         raise CheckpointError(f"{text!r} is a file; a checkpoint is a folder with {CONFIG}")
-    if text.count("/") == 1 and not text.startswith((".", "~", "/")):
-        return _download(text)
+    if is_hub_id(text):
+        return fetch_with_weights(text, (CONFIG, *TOKENIZER_PATTERNS))
     raise CheckpointError(
         f"no checkpoint {text!r}: not bundled ({', '.join(BUNDLED)}), not a folder, "
         "and not a Hub id of the form owner/name"
     )
-
-
-def _download(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, allow_patterns=[CONFIG, WEIGHTS, TOKENIZER]))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise CheckpointError(
-            f"{repository!r} is no folder here, and the Hub did not give it "
-            f"({type(error).__name__}); check the name and the network, or pass a folder"
-        ) from error
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -102,10 +91,7 @@ def load_strictly(module: nn.Module, weights: Mapping[str, Tensor], *, source: s
     ]
     problems += [f"{k} is not finite" for k, v in weights.items() if not torch.isfinite(v).all()]
     if problems:
-        shown = "; ".join(problems[:5]) + (
-            f"; and {len(problems) - 5} more" if problems[5:] else ""
-        )
-        raise CheckpointError(f"{source} does not fit its config: {shown}")
+        raise CheckpointError(f"{source} does not fit its config: {listed(problems)}")
     module.load_state_dict(dict(weights))
 
 

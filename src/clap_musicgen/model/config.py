@@ -16,6 +16,7 @@ POOLINGS = ("mean", "last", "mean_std")
 COMBINATIONS = ("mix", "concat")
 POSITIONS = ("sinusoidal", "zero")
 LOUDNESS = ("rms", "none")
+PADDINGS = ("clip", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +26,12 @@ class ModelConfig:
     name: str = "unnamed"
     """What people call this checkpoint."""
     clip_seconds: float = 10.0
-    """Length of a clip; every clip is padded to it, so a vector never depends on its batch."""
+    """Length of a clip, the longest piece of audio that is embedded at once."""
     loudness: str = "rms"
     """`rms`: each clip is brought to one loudness, so gain changes nothing; `none`: as it is."""
+    padding: str = "clip"
+    """`clip`: each clip is zero-padded to `clip_seconds` before the codec; `none`: the codec gets
+    it at its own length. Either way a vector never depends on its batch."""
     codec: dict[str, Any] = field(default_factory=dict)
     """Fields of transformers' EncodecConfig (Défossez et al. 2022, arXiv:2210.13438)."""
     decoder: dict[str, Any] = field(default_factory=dict)
@@ -59,6 +63,7 @@ class ModelConfig:
         depth = self.decoder.get("num_hidden_layers", 24)
         self._require(0 < self.clip_seconds <= 60, "clip_seconds", "between 0 and 60")
         self._require(self.loudness in LOUDNESS, "loudness", f"one of {LOUDNESS}")
+        self._require(self.padding in PADDINGS, "padding", f"one of {PADDINGS}")
         self._require(self.pooling in POOLINGS, "pooling", f"one of {POOLINGS}")
         self._require(self.combine in COMBINATIONS, "combine", f"one of {COMBINATIONS}")
         self._require(self.positions in POSITIONS, "positions", f"one of {POSITIONS}")

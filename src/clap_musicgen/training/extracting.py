@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 
 from clap_musicgen.audio.clips import pad_clips
 from clap_musicgen.audio.pool import Decoded, DecodePool, Failed
@@ -236,8 +237,11 @@ class Extraction:
             self._drop(job, "the audio encoder gives states that are no finite 16-bit numbers")
             return
         real = frame_mask(frames, codes.shape[-1]).unsqueeze(1)
+        # Unpadded clips that are short have fewer frames, but all that is stored has one width.
+        width = -(-encoder.clip_samples // encoder.hop)
+        stored = nn.functional.pad(codes.masked_fill(~real, 0), (0, width - codes.shape[-1]))
         rows = {
-            "codes": codes.masked_fill(~real, 0).to("cpu", torch.int16),
+            "codes": stored.to("cpu", torch.int16),
             "frames": frames.cpu(),
             "seconds": torch.from_numpy(lengths / encoder.sample_rate).float(),
             "states": states,

@@ -93,6 +93,7 @@ def encoder_fingerprint(encoder: AudioEncoder) -> str:
         "preprocessing": PREPROCESSING,
         "clip_seconds": config.clip_seconds,
         "loudness": config.loudness,
+        "padding": config.padding,
         "codec": config.codec,
         "decoder": config.decoder,
         "delay": config.delay,
