@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
@@ -86,6 +87,24 @@ def build_tiny(**changes: Any) -> ClapMusicGen:
     codec: Any = model.audio_encoder.codec
     for layer in codec.quantizer.layers:
         layer.codebook.embed.normal_()  # transformers leaves codebooks at zero
+    return model
+
+
+@torch.no_grad()
+def lively(**changes: Any) -> ClapMusicGen:
+    """The tiny model with codebooks spread like its own latents: random ones give a single code."""
+    model = build_tiny(**changes)
+    rng = np.random.default_rng(0)
+    sounds = rng.normal(size=(6, 1, model.audio_encoder.clip_samples)) * np.geomspace(
+        0.01, 1, 6
+    ).reshape(6, 1, 1)
+    codec: Any = model.audio_encoder.codec
+    rest = codec.encoder(torch.from_numpy(sounds).float()).transpose(1, 2).flatten(0, 1)
+    generator = torch.Generator().manual_seed(0)
+    for layer in codec.quantizer.layers:
+        embed = layer.codebook.embed
+        embed.copy_(rest.mean(0) + rest.std(0) * torch.randn(embed.shape, generator=generator))
+        rest = rest - layer.codebook.decode(layer.codebook.encode(rest))
     return model
 
 

@@ -13,7 +13,6 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from clap_musicgen.audio.clips import pad_clips
 from clap_musicgen.bridges import onnx, onnx_parity
 from clap_musicgen.bridges.onnx import AudioGraph, export_onnx
 from clap_musicgen.bridges.onnx_parity import (
@@ -27,27 +26,12 @@ from clap_musicgen.bridges.onnx_parity import (
 from clap_musicgen.embedding import Embeddings, Waveform
 from clap_musicgen.errors import CheckpointError, InputError
 from clap_musicgen.model.clap import ClapMusicGen
-from conftest import build_tiny
+from conftest import lively
 
 TEXTS = ["dark metal", "slow jazz", "a", "Ü"]
 FILES = {"audio.onnx", "text.onnx", "tokenizer.json", "onnx.json"}
 SAME = Closeness(1.0, 1.0, 0.0)
 GOOD = Parity(SAME, SAME, SAME, codes=1.0, wrong=0.0, clips=6, texts=4)
-
-
-@torch.no_grad()
-def lively(**changes: Any) -> ClapMusicGen:
-    """The tiny model with codebooks spread like its own latents: random ones give a single code."""
-    model = build_tiny(**changes)
-    clips, _ = pad_clips(probe_clips(model), length=model.audio_encoder.clip_samples)
-    codec: Any = model.audio_encoder.codec
-    rest = codec.encoder(torch.from_numpy(clips)[:, None]).transpose(1, 2).flatten(0, 1)
-    generator = torch.Generator().manual_seed(0)
-    for layer in codec.quantizer.layers:
-        embed = layer.codebook.embed
-        embed.copy_(rest.mean(0) + rest.std(0) * torch.randn(embed.shape, generator=generator))
-        rest = rest - layer.codebook.decode(layer.codebook.encode(rest))
-    return model
 
 
 @pytest.fixture(scope="module")

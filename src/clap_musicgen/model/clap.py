@@ -225,7 +225,7 @@ class ClapMusicGen(nn.Module):
         runtime = self._current_runtime()
         for start in range(0, len(waveforms), self.clips_at_once):
             some = waveforms[start : start + self.clips_at_once]
-            pooled = runtime.pooled([torch.from_numpy(np.asarray(w, np.float32)) for w in some])
+            pooled = runtime.pooled(some)
             # One by one: in a product of several rows their number can change the last bits.
             rows += [_to_numpy(self.audio_projection(row)) for row in pooled.unsqueeze(1)]
         return np.concatenate(rows) if rows else _stacked([], self.dim)

@@ -20,7 +20,7 @@ ZERO_POINT = 128
 """What 0 is as an unsigned byte: oneDNN's fast int8 products take unsigned left-hand sides."""
 LEVELS = 127
 """Steps of int8 on either side of 0."""
-ROTATED = 64
+ROTATED = 32
 """Channels that one rotation mixes."""
 
 
@@ -90,7 +90,7 @@ class Quantised:
     """A linear map in int8 with fp32 in and out: x·Wᵀ.
 
     One scale per row and one per output channel (`quantize_dynamic`'s type). Before it is
-    rounded, each row is rotated, 64 channels at a time, and the weights are too, which changes
+    rounded, each row is rotated, 32 channels at a time, and the weights are too, which changes
     no product and spreads the few channels of a language model that outweigh all others and
     would leave the rest no steps (QuaRot: Ashkboos et al. 2024, arXiv:2404.00456).
     """

