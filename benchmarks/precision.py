@@ -168,7 +168,7 @@ def sounds_of(
 def codes_of(model: ClapMusicGen, sound: Waveform) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Codes (K, T) of a sound's first clip: by transformers' modules, and as the runtime gets them."""
     encoder = model.audio_encoder
-    clip = torch.from_numpy(sound[: encoder.clip_samples].copy())
+    clip = sound[: encoder.clip_samples]
     with torch.inference_mode():
         waveforms, samples = (part.to(model.device) for part in padded([clip], encoder))
         plain = encoder.encode(waveforms, samples)[0]

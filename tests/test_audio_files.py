@@ -343,3 +343,35 @@ def test_a_locked_folder_is_skipped_with_a_warning(
 def test_the_formats_of_the_tests_are_all_found_by_suffix() -> None:
     assert {kind.suffix for kind in FORMATS.values()} <= AUDIO_SUFFIXES
     assert all(suffix == suffix.lower() and suffix[0] == "." for suffix in AUDIO_SUFFIXES)
+
+
+EIGHT_CHANNELS = """
+import sys
+import av
+import numpy as np
+from clap_musicgen.audio.files import load_audio
+
+sound = np.arange(8 * 4410, dtype=np.int16).reshape(1, -1) % 8 * 1000  # channel n holds n x 1000
+with av.open(sys.argv[1], "w") as container:
+    stream = container.add_stream("pcm_s16be", rate=44_100, layout="7.1")
+    frame = av.AudioFrame.from_ndarray(sound, format="s16", layout="7.1")
+    frame.sample_rate = 44_100
+    for packet in [*stream.encode(frame), *stream.encode(None)]:
+        container.mux(packet)
+del frame, stream, container
+for _ in range(5):
+    audio = load_audio(sys.argv[1], sample_rate=44_100)
+    print(len(audio.waveform), round(float(audio.waveform.mean()) * 32768))
+"""
+
+
+@pytest.mark.parametrize("name", ["eight.aiff", "eight.caf"])
+def test_a_custom_channel_layout_does_not_end_the_process(tmp_path: Path, name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EIGHT_CHANNELS, str(tmp_path / name)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("\n")[:5] == ["4410 3500"] * 5

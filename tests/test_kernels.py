@@ -65,7 +65,7 @@ def quantised_slowly(x: Tensor, weight: Tensor) -> Tensor:
     """The twin: rounds row by row, with the same rotation, and multiplies in float64."""
     size = min(kernels.ROTATED, x.shape[1] & -x.shape[1])
     blocks = [rotation(size)] * (x.shape[1] // size)
-    turn = torch.block_diag(*blocks)
+    turn = torch.kron(torch.eye(len(blocks)), blocks[0])
 
     def rounded(rows: Tensor) -> Tensor:
         kept = []

@@ -45,7 +45,8 @@ def build(**changes: Any) -> EncodecModel:
 
 
 def plain(codec: EncodecModel, waveform: Tensor) -> Tensor:
-    return codec.quantizer.encode(codec.encoder(waveform[None, None]))[:, 0]
+    codes: Tensor = codec.quantizer.encode(codec.encoder(waveform[None, None]))[:, 0]
+    return codes
 
 
 @pytest.mark.parametrize("changes", SHAPES.values(), ids=SHAPES)

@@ -11,8 +11,9 @@ from audio_factory import melody, write_audio
 from clap_musicgen.audio.files import load_audio
 from clap_musicgen.embedding import mean_direction
 from clap_musicgen.errors import EmptyAudioError, InputError
-from clap_musicgen.evaluation.pieces import Piece, embed_pieces, embed_track, excerpt
+from clap_musicgen.evaluation.pieces import Piece, embed_pieces, excerpt
 from clap_musicgen.model.clap import ClapMusicGen
+from clap_musicgen.model.tracks import embed_track
 from fake_embedder import FakeEmbedder
 
 RATE = 8_000

@@ -100,10 +100,7 @@ def test_fast_has_a_fingerprint_of_its_own(model: ClapMusicGen) -> None:
 
 @pytest.mark.skipif(not packed_kernels(), reason="no packed kernels on this machine")
 def test_fast_stays_near_on_music(mini: ClapMusicGen) -> None:
-    clips = [
-        melody(10, sample_rate=mini.sample_rate, seed=seed) * np.float32(seed + 1) / 10
-        for seed in range(6)
-    ]
+    clips = [melody(10, sample_rate=mini.sample_rate, seed=seed) for seed in range(6)]
     exact = mini.embed_clips(clips)
     fast = ClapMusicGen.from_pretrained("mini", precision="fast").embed_clips(clips)
     centred, rounded = exact - exact.mean(axis=0), fast - exact.mean(axis=0)

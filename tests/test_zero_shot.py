@@ -31,6 +31,7 @@ class LetterCounts:
     dim = 26
     sample_rate = 8_000
     clip_seconds = 1.0
+    clips_at_once = 8
     fingerprint = "letters"
 
     def embed_clips(self, waveforms: Sequence[Waveform]) -> Embeddings:

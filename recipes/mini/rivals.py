@@ -44,7 +44,7 @@ RECIPES = {"ours": OURS, "proof_of_concept": PROOF_OF_CONCEPT}
 class PeerEmbedder:
     """The trained peer as an Embedder: clips of 10 s at 48 kHz."""
 
-    sample_rate, clip_seconds, fingerprint = RATE, 10.0, "peer"
+    sample_rate, clip_seconds, clips_at_once, fingerprint = RATE, 10.0, 8, "peer"
 
     def __init__(self, runs: Path) -> None:
         self.text_tower = load_text_tower(runs, "distilled")
