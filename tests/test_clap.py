@@ -129,6 +129,11 @@ def test_file_and_waveform_agree(mini: ClapMusicGen, tmp_path: Path) -> None:
     assert np.abs(by_path - by_array).max() < 1e-5
 
 
+def test_a_second_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="tokenizer of its own"):
+        ClapMusicGen.from_pretrained("mini", tokenizer=tmp_path)
+
+
 def test_empty_lists(mini: ClapMusicGen) -> None:
     assert mini.embed_text([]).shape == mini.embed_audio([]).shape == (0, mini.dim)
     assert mini.embed_clips([]).shape == (0, mini.dim)

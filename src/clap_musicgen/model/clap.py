@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from clap_musicgen.embedding import Embeddings, Waveform
-from clap_musicgen.errors import InputError, InputTypeError
+from clap_musicgen.errors import InputError
 from clap_musicgen.model import checkpoint
 from clap_musicgen.model.audio_encoder import AudioEncoder
 from clap_musicgen.model.backbones import Choices, read_backbones
@@ -34,7 +34,7 @@ from clap_musicgen.model.runtime import (
     recipe,
 )
 from clap_musicgen.model.text_encoder import TextEncoder
-from clap_musicgen.model.tracks import checked, embed_tracks
+from clap_musicgen.model.tracks import check_clips, check_texts, embed_tracks
 from clap_musicgen.model.weight_files import Parts
 
 TEXTS_PER_BATCH = 64
@@ -81,10 +81,15 @@ class ClapMusicGen(nn.Module):
 
         Raises:
             CheckpointError: not found, damaged, or not what its config says.
+            InputError: no such precision, or a tokenizer for a checkpoint that has its own.
         """
         folder = checkpoint.find_checkpoint(name)
         if is_published(folder):
             parts = read_published(folder, tokenizer=tokenizer)
+        elif tokenizer is not None:
+            raise InputError(
+                f"{os.fspath(name)!r} has a tokenizer of its own: leave tokenizer={tokenizer!r} away"
+            )
         else:
             parts = Parts(
                 checkpoint.read_config(folder),
@@ -214,13 +219,7 @@ class ClapMusicGen(nn.Module):
     @torch.inference_mode()
     def embed_clips(self, waveforms: Sequence[Waveform]) -> Embeddings:
         """Clips of at most `clip_seconds`, mono float32 (T_i,) at `sample_rate` → (N, D)."""
-        longest = self.audio_encoder.clip_samples
-        for number, waveform in enumerate(waveforms):
-            if not 0 < len(checked(waveform)) <= longest:
-                raise InputError(
-                    f"clip {number} has {len(waveform)} samples; a clip has 1 to {longest} "
-                    f"({self.clip_seconds:g} s at {self.sample_rate} Hz). embed_audio cuts longer audio"
-                )
+        check_clips(self, waveforms)
         rows = []
         runtime = self._current_runtime()
         for start in range(0, len(waveforms), self.clips_at_once):
@@ -247,13 +246,7 @@ class ClapMusicGen(nn.Module):
     @torch.inference_mode()
     def embed_text(self, texts: Sequence[str]) -> Embeddings:
         """Captions, queries or labels → (N, D) unit vectors, in order."""
-        if isinstance(texts, str):
-            raise InputTypeError(f"embed_text takes a list of texts: write embed_text([{texts!r}])")
-        for number, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputTypeError(f"text {number} is {type(text).__name__}, not str")
-            if not text.strip():
-                raise InputError(f"text {number} is empty")
+        check_texts(texts)
         rows = []
         for start in range(0, len(texts), TEXTS_PER_BATCH):
             # A file name typed as a query may hold lone surrogates, which no tokenizer takes.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clap_musicgen.audio.clips import split_clips
+from clap_musicgen.audio.clips import clip_length, split_clips
 from clap_musicgen.audio.files import AudioStream
 from clap_musicgen.embedding import Embedder, Embeddings, Waveform, mean_direction
 from clap_musicgen.errors import InputError, InputTypeError
@@ -78,3 +78,25 @@ def checked(waveform: Waveform) -> Waveform:
     if not np.isfinite(waveform).all():
         raise InputError("a waveform holds NaN or infinity; replace them, for example by 0")
     return waveform
+
+
+def check_clips(model: Embedder, waveforms: Sequence[Waveform]) -> None:
+    """Raise an error that names the first clip that `model` cannot embed."""
+    longest = clip_length(sample_rate=model.sample_rate, clip_seconds=model.clip_seconds)
+    for number, waveform in enumerate(waveforms):
+        if not 0 < len(checked(waveform)) <= longest:
+            raise InputError(
+                f"clip {number} has {len(waveform)} samples; a clip has 1 to {longest} "
+                f"({model.clip_seconds:g} s at {model.sample_rate} Hz). embed_audio cuts longer audio"
+            )
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise an error that names the first text that cannot be embedded."""
+    if isinstance(texts, str):
+        raise InputTypeError(f"embed_text takes a list of texts: write embed_text([{texts!r}])")
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputTypeError(f"text {number} is {type(text).__name__}, not str")
+        if not text.strip():
+            raise InputError(f"text {number} is empty")

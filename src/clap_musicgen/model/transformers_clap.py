@@ -21,12 +21,11 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import ClapFeatureExtractor, ClapModel
 
-from clap_musicgen.audio.clips import clip_length
 from clap_musicgen.embedding import Embeddings, Waveform, mean_direction, unit
-from clap_musicgen.errors import CheckpointError, InputError, InputTypeError
+from clap_musicgen.errors import CheckpointError, InputError
 from clap_musicgen.model import transformers_files
 from clap_musicgen.model.checkpoint import PREPROCESSING
-from clap_musicgen.model.tracks import checked, embed_tracks
+from clap_musicgen.model.tracks import check_clips, check_texts, embed_tracks
 from clap_musicgen.model.weight_files import fetch_with_weights
 
 CLIPS_PER_BATCH = 8
@@ -179,13 +178,7 @@ class TransformersClap(nn.Module):
     @torch.inference_mode()
     def embed_clips(self, waveforms: Sequence[Waveform]) -> Embeddings:
         """Clips of at most `clip_seconds`, mono float32 (T_i,) at `sample_rate` → (N, D)."""
-        longest = clip_length(sample_rate=self.sample_rate, clip_seconds=self.clip_seconds)
-        for number, waveform in enumerate(waveforms):
-            if not 0 < len(checked(waveform)) <= longest:
-                raise InputError(
-                    f"clip {number} has {len(waveform)} samples; a clip has 1 to {longest} "
-                    f"({self.clip_seconds:g} s at {self.sample_rate} Hz). embed_audio cuts longer audio"
-                )
+        check_clips(self, waveforms)
         rows = [np.zeros((0, self.dim), dtype=np.float32)]
         for start in range(0, len(waveforms), CLIPS_PER_BATCH):
             mels = self._mels(waveforms[start : start + CLIPS_PER_BATCH]).to(self.device)
@@ -211,13 +204,7 @@ class TransformersClap(nn.Module):
         A text with more tokens than the model has positions is read in windows; its vector is the
         mean of theirs, weighted by tokens.
         """
-        if isinstance(texts, str):
-            raise InputTypeError(f"embed_text takes a list of texts: write embed_text([{texts!r}])")
-        for number, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise InputTypeError(f"text {number} is {type(text).__name__}, not str")
-            if not text.strip():
-                raise InputError(f"text {number} is empty")
+        check_texts(texts)
         windows = [self._windows(text) for text in texts]
         flat = [window for of_text in windows for window in of_text]
         vectors = [

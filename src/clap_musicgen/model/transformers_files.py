@@ -113,7 +113,7 @@ def read_tokenizer(folder: Path, config: ClapConfig) -> Tokenizer:
             f"{' and '.join(part.name for part in parts)}. Copy it from where the weights came from"
         )
     try:
-        with _quiet():
+        with quietly():
             loaded = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
     except Exception as error:  # tokenizers raises plain Exception
@@ -134,7 +134,7 @@ def read_model(folder: Path, config: ClapConfig) -> ClapModel:
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{source}: {name} is not finite")
     try:
-        with _quiet():
+        with quietly():
             model, info = ClapModel.from_pretrained(
                 None,
                 config=config,
@@ -171,7 +171,7 @@ def _line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' progress bars and loading reports: what matters is said by us."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -8,10 +8,8 @@ RoBERTa, and checkpoints of this package. The vectors are pooled states, not sca
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from clap_musicgen.errors import CheckpointError, InputError, InputTypeError
 from clap_musicgen.model.checkpoint import BUNDLED, CONFIG, find_checkpoint
 from clap_musicgen.model.clap import ClapMusicGen
 from clap_musicgen.model.pooling import masked_mean
+from clap_musicgen.model.transformers_files import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 POOLINGS = ("mean", "cls")
 BATCH = 64
@@ -216,7 +214,7 @@ def _load(folder: Path) -> tuple[Any, Any]:
             raise CheckpointError(
                 f"{folder} is an encoder-decoder ({config.model_type}), no encoder"
             )
-        with _quiet():
+        with quietly():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             transformer, found = AutoModel.from_pretrained(
                 folder,
@@ -292,23 +290,6 @@ def _download(repository: str) -> Path:
 
 def _is_own(folder: Path) -> bool:
     return "format_version" in _read_json(folder / CONFIG, {})
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' report of what it loads: what matters of it is checked."""
-    before, bars = (
-        transformers_logging.get_verbosity(),
-        transformers_logging.is_progress_bar_enabled(),
-    )
-    transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(before)
-        if bars:
-            transformers_logging.enable_progress_bar()
 
 
 def _check(captions: Sequence[str]) -> None:

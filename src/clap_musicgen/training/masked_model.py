@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,15 +29,13 @@ from transformers import (
     RobertaConfig,
     RobertaForMaskedLM,
 )
-from transformers.utils import logging
 
 from clap_musicgen.errors import CheckpointError, TrainingError
 from clap_musicgen.model import checkpoint
 from clap_musicgen.model.config import ModelConfig
+from clap_musicgen.model.transformers_files import quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tokenizers import Tokenizer
     from torch import Tensor
 
@@ -98,7 +95,7 @@ def save_masked_model(loaded: MaskedModel, folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch, _quiet():
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as scratch, quietly():
             loaded.tokenizer.save_pretrained(scratch)
             loaded.model.save_pretrained(scratch)
             mode = (Path(scratch) / checkpoint.CONFIG).stat().st_mode
@@ -194,7 +191,7 @@ def _as_fast_tokenizer(tokenizer: Tokenizer, config: ModelConfig) -> Any:
 def _load_transformers(name: str) -> MaskedModel:
     source = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
     try:
-        with _quiet():
+        with quietly():
             config = AutoConfig.from_pretrained(source)
             if config.model_type != "roberta":
                 raise CheckpointError(
@@ -213,17 +210,3 @@ def _load_transformers(name: str) -> MaskedModel:
     # RoBERTa's positions begin after the number of its padding token.
     room = config.max_position_embeddings - config.pad_token_id - 1
     return MaskedModel(model, tokenizer, room, head_is_new=bool(missing))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bars and loading reports: what matters is said by us."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
