@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -121,10 +121,16 @@ def write_checkpoint(
 
 def fingerprint(config: ModelConfig, module: nn.Module, tokenizer: Tokenizer) -> str:
     """32 hex digits over all that decides a vector: config, weights, tokenizer, preprocessing."""
-    digest = hashlib.blake2b(digest_size=16)
-    for text in (PREPROCESSING, config.to_json(), tokenizer.to_str()):
-        digest.update(text.encode() + b"\0")
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    texts = (PREPROCESSING, config.to_json(), tokenizer.to_str())
+    return digest(texts, module.state_dict())
+
+
+def digest(texts: Iterable[str], tensors: Mapping[str, Tensor]) -> str:
+    """32 hex digits over texts and named tensors, whatever order and device these are in."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        hashed.update(text.encode() + b"\0")
+    for name, tensor in sorted(tensors.items()):
+        hashed.update(f"{name} {tuple(tensor.shape)}\0".encode())
+        hashed.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return hashed.hexdigest()

@@ -18,11 +18,9 @@ from clap_musicgen.model.weight_files import (
     WEIGHT_NORMS,
     fetch_with_weights,
     fold_weight_norm,
+    listed,
     read_tensors,
 )
-
-SHOWN = 5
-"""How many problems of a checkpoint an error lists."""
 
 
 def read_renamed(
@@ -77,7 +75,6 @@ def _unfit(name: str, shape: tuple[int, ...], tensors: Mapping[str, Tensor]) -> 
 
 def _refuse(problems: list[str], folder: Path) -> None:
     if problems:
-        more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise CheckpointError(
-            f"the weights in {folder} do not fit their config: {'; '.join(problems[:SHOWN])}{more}"
+            f"the weights in {folder} do not fit their config: {listed(problems)}"
         )

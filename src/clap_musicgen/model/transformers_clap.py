@@ -9,7 +9,6 @@ of libraries; a checkpoint of our own is not for it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from transformers import ClapFeatureExtractor, ClapModel
 from clap_musicgen.embedding import Embeddings, Waveform, mean_direction, unit
 from clap_musicgen.errors import CheckpointError, InputError
 from clap_musicgen.model import transformers_files
-from clap_musicgen.model.checkpoint import PREPROCESSING
+from clap_musicgen.model.checkpoint import PREPROCESSING, digest
 from clap_musicgen.model.tracks import check_clips, check_texts, embed_tracks
 from clap_musicgen.model.weight_files import fetch_with_weights
 
@@ -147,14 +146,9 @@ class TransformersClap(nn.Module):
             "features": {name: getattr(self.extractor, name) for name in EXTRACTOR_FIELDS},
         }
         settings = json.dumps(chosen, sort_keys=True)
-        digest = hashlib.blake2b(digest_size=16)
-        for text in (PREPROCESSING, FEATURES, settings, self.tokenizer.to_str()):
-            digest.update(text.encode() + b"\0")
-        for name, tensor in sorted(self.model.state_dict().items()):
-            if tensor.is_floating_point():  # the others are counters and tables of positions
-                digest.update(f"{name} {tuple(tensor.shape)}\0".encode())
-                digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        texts = (PREPROCESSING, FEATURES, settings, self.tokenizer.to_str())
+        tensors = self.model.state_dict().items()  # some are counters and tables of positions
+        return digest(texts, {name: t for name, t in tensors if t.is_floating_point()})
 
     @property
     def device(self) -> torch.device:
