@@ -3,7 +3,7 @@
     python benchmarks/memory.py
     python benchmarks/memory.py --only published-12 proof mert --markdown memory.md
 
-Tasks: the loaded model alone, one clip, eight clips at once, a track of ten minutes. Ours takes the
+Tasks: the loaded model alone, one clip, eight clips at once, a track of four minutes. Ours takes the
 track by `embed_audio`, which decodes as it goes; the others, as is usual, decode all of it and go
 through it in batches of eight clips. Checkpoints of ours are written beforehand by another process.
 A peak contains Python and PyTorch, which the first row tells apart.
@@ -142,7 +142,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", metavar="SIDE", help="these sides (default: all)")
     parser.add_argument("--threads", type=positive, default=1)
     parser.add_argument("--seconds", type=float, default=10.0, help="of a clip (default: 10)")
-    parser.add_argument("--track-seconds", type=float, default=600.0, metavar="SECONDS")
+    parser.add_argument("--track-seconds", type=float, default=240.0, metavar="SECONDS")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--model", default="mini", help="what mini is: a folder or a Hub id")
     parser.add_argument(

@@ -184,10 +184,15 @@ def codes_of(model: ClapMusicGen, sound: Waveform) -> tuple[NDArray[np.int64], N
     return plain.cpu().numpy(), quick.cpu().numpy()
 
 
+def near_one(value: float) -> str:
+    """Four digits; a value that they would round to 1 as its distance from 1."""
+    return f"{value:.4f}" if value == 1.0 or value < 0.99995 else f"1 − {1.0 - value:.0e}"
+
+
 def table_of(found: dict[str, Any], rows: dict[str, dict[str, float]]) -> Table:
     """One row per figure."""
     headings = ("", "mean", "lowest", "1 %", "5 %", "median")
-    cells = [(name, *(f"{v:.4f}" for v in values.values())) for name, values in rows.items()]
+    cells = [(name, *map(near_one, values.values())) for name, values in rows.items()]
     title = f"{found['model']}, fast beside exact: {found['tracks']} tracks, {found['texts']} texts"
     note = f"By chance an overlap is about {min(1.0, TOP / max(found['tracks'] - 1, 1)):.3f}."
     return Table(title, headings, cells, [note])
