@@ -59,21 +59,21 @@ class Held:
     clips: tuple[tuple[float, float, tuple[float, ...]], ...]
 
 
-def everything(library: Path) -> dict[str, Held]:
+def everything(library: Path | str) -> dict[str, Held]:
     """Return all that a library holds, by path."""
     state = Store(library, dim=read_description(library).dim).resident()
     held: dict[str, Held] = {}
+    means = state.means()
     for row, track in enumerate(state.tracks):
         content_row = int(state.content_rows[row])
+        segments = state.segments(content_row)
         clips = tuple(
-            (
-                float(state.clips.starts[clip]),
-                float(state.clips.ends[clip]),
-                tuple(state.clips.vectors[clip].tolist()),
+            (float(start), float(end), tuple(vector.tolist()))
+            for start, end, vector in zip(
+                segments.starts, segments.ends, segments.vectors, strict=True
             )
-            for clip in state.clips.rows(content_row)
         )
-        held[track.path] = Held(track, tuple(state.means[content_row].tolist()), clips)
+        held[track.path] = Held(track, tuple(means[content_row].tolist()), clips)
     return held
 
 

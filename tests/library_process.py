@@ -1,8 +1,11 @@
-"""Add music to a library in a process of its own, slowly, to be disturbed by a test.
+"""Processes around one library, to be disturbed by a test, or to disturb.
 
-    python library_process.py LIBRARY MUSIC GROUP_TRACKS
+    python library_process.py add LIBRARY MUSIC GROUP_TRACKS
+    python library_process.py read LIBRARY TRACKS
 
-Prints `done N` after every event, so that the test knows when to strike.
+`add` adds music, slowly, and prints `done N` after every event, so that the test knows when to
+strike. `read` searches again and again until there are so many tracks; it ends with an error if
+the library ever has fewer than before, or an answer that is not whole.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ class SlowEmbedder(FakeEmbedder):
         return super().embed_clips(waveforms)
 
 
-def main() -> None:
-    library, music, group = sys.argv[1:]
+def add(library: str, music: str, group: str) -> None:
+    """Add, in groups of so many tracks."""
     adding.GROUP_TRACKS = int(group)
 
     def tell(progress: Progress) -> None:
@@ -39,5 +42,24 @@ def main() -> None:
         opened.add(music, on_progress=tell)
 
 
+def read(library: str, tracks: str) -> None:
+    """Search until all tracks are there."""
+    seen: set[str] = set()
+    with Library.open(library, FakeEmbedder(), create=False) as opened:
+        print("done 1", flush=True)
+        while len(seen) < int(tracks):
+            matches = opened.search("440", k=int(tracks), fold=False)
+            found = {match.track.path for match in matches}
+            if not seen <= found or len(found) != len(matches):
+                sys.exit(f"{seen - found} vanished")
+            if any(not 0 <= match.start < match.end for match in matches):
+                sys.exit("a track without clips")
+            seen = found
+    print(len(seen), flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1] == "add":
+        add(*sys.argv[2:])
+    else:
+        read(*sys.argv[2:])

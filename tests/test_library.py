@@ -73,10 +73,10 @@ def test_vectors_are_those_of_each_file_alone(
     assert model.clips == 6 + 41 + 1
     assert max(model.batches) == 16
     for path, held in everything(tmp_path / "library").items():
-        np.testing.assert_allclose(held.mean, embed_sound(FakeEmbedder(), path), atol=1e-6)
+        np.testing.assert_allclose(held.mean, embed_sound(FakeEmbedder(), path), atol=5e-4)
         starts, ends, vectors = (np.array(column) for column in zip(*held.clips, strict=True))
         mean = mean_direction(vectors, ends - starts)
-        np.testing.assert_allclose(held.mean, mean, atol=1e-6)
+        np.testing.assert_allclose(held.mean, mean, atol=5e-4)
         assert starts[0] == 0
         assert ends[-1] == held.track.duration
         np.testing.assert_array_equal(starts[1:], ends[:-1])

@@ -122,7 +122,7 @@ def test_missing_tables_are_an_error_with_the_path(tmp_path: Path, library: Libr
 def test_description_names_the_model(tmp_path: Path, library: Library) -> None:
     description = json.loads((tmp_path / "library" / "library.json").read_text())
     assert description == {
-        "format": 1, "fingerprint": "fake-1", "dim": 12, "sample_rate": RATE, "clip_seconds": 1.0
+        "format": 2, "fingerprint": "fake-1", "dim": 12, "sample_rate": RATE, "clip_seconds": 1.0
     }  # fmt: skip
 
 

@@ -35,8 +35,13 @@ def environment() -> dict[str, str]:
 
 def start_adding(library: Path, music: Path, *, group: int) -> subprocess.Popen[str]:
     """Start `library_process.py` and wait until it has settled its first file."""
+    return start("add", library, music, group)
+
+
+def start(*arguments: object) -> subprocess.Popen[str]:
+    """Start `library_process.py` and wait until it says so."""
     process = subprocess.Popen(
-        [sys.executable, TESTS / "library_process.py", library, music, str(group)],
+        [sys.executable, TESTS / "library_process.py", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -102,6 +107,34 @@ def test_ctrl_c_keeps_what_is_finished_and_readers_are_never_blocked(
     library.add(music)
     Library.open(tmp_path / "calm", FakeEmbedder()).add([music, tmp_path / "first"])
     assert everything(ready) == everything(tmp_path / "calm")
+
+
+@pytest.mark.slow
+def test_two_readers_see_only_whole_tracks_while_one_writes(
+    tmp_path: Path, music: Path, ended: list[subprocess.Popen[str]]
+) -> None:
+    Library.open(tmp_path / "library", FakeEmbedder()).close()
+    ended += [start("read", tmp_path / "library", 31) for _ in range(2)]
+    ended.append(start_adding(tmp_path / "library", music, group=3))
+    for process in ended:
+        out, errors = process.communicate(timeout=120)
+        assert (process.returncode, errors) == (0, "")
+        assert out.split()[-1] == "31"
+
+
+def test_a_second_writer_waits_if_it_is_told_to(
+    tmp_path: Path, music: Path, ended: list[subprocess.Popen[str]]
+) -> None:
+    process = start_adding(tmp_path / "library", music, group=5)
+    ended.append(process)
+    second = write_tone(tmp_path / "second.wav", 3000)
+    library = Library.open(tmp_path / "library", FakeEmbedder())
+    with pytest.raises(LibraryBusyError, match="wait until it is done"):
+        library.add(second, wait=0.05)
+    assert library.add(second, wait=120).added == (str(second),)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert len(library) == 32
 
 
 @pytest.mark.slow
@@ -177,7 +210,7 @@ try:
 except LibraryError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-print(len(library), len(library.add(sys.argv[2]).added), len(library.search("440")))
+print(len(library), len(library.add(sys.argv[2]).added), len(library.search("440", fold=False)))
 """
 
 

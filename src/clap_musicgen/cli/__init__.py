@@ -1,6 +1,6 @@
-"""The command line: `clap-musicgen index`, `search`, `similar`, `classify`, `embed`, `info`,
-`manifest`, `prepare`, `tune-text`, `train`, `evaluate`, `assemble`, `convert`, `card`, `push`,
-`export-onnx`.
+"""The command line: `clap-musicgen index`, `search`, `similar`, `playlist`, `duplicates`, `tags`,
+`check`, `export`, `import`, `classify`, `embed`, `info`, `manifest`, `prepare`, `tune-text`,
+`train`, `evaluate`, `assemble`, `convert`, `card`, `push`, `export-onnx`.
 
 One small file per command group; this one gathers them and turns errors into one line and an exit
 code: 0 fine, 1 the user can mend it, 130 interrupted. Nothing heavy is imported before a command
@@ -21,6 +21,8 @@ from clap_musicgen.cli import (
     evaluating,
     facts,
     indexing,
+    listing,
+    maintaining,
     manifests,
     preparing,
     publishing,
@@ -45,6 +47,12 @@ app = typer.Typer(
 app.command()(indexing.index)
 app.command()(searching.search)
 app.command()(searching.similar)
+app.command()(listing.playlist)
+app.command()(listing.duplicates)
+app.command(cls=classifying.LabelsCommand)(listing.tags)
+app.command()(maintaining.check)
+app.command()(maintaining.export)
+app.command("import")(maintaining.import_)
 app.command(cls=classifying.LabelsCommand)(classifying.classify)
 app.command()(embedding.embed)
 app.command()(facts.info)

@@ -10,6 +10,7 @@ from clap_musicgen.cli.options import (
     ModelOption,
     PrecisionOption,
     library_folder,
+    library_is_there,
     load_model,
 )
 from clap_musicgen.cli.show import emit_facts, emit_json, waiting
@@ -28,7 +29,7 @@ def info(
     """Tell what is in the library and which model is used."""
     folder = library_folder(library)
     found = None
-    if folder.is_dir():
+    if library_is_there(folder):
         with waiting("looking at the library"):
             from clap_musicgen.library.library import Library
 

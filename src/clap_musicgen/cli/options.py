@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from clap_musicgen.model.loading import LoadedModel
 
 LibraryOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--library",
         metavar="FOLDER",
         envvar="CLAP_MUSICGEN_LIBRARY",
-        help="Where the library is; by default in your user data folder.",
+        help="Where the library is, a folder or s3://bucket/name; by default in your user data "
+        "folder.",
         show_default=False,
     ),
 ]
@@ -57,43 +58,60 @@ DEFAULT_MODEL = "mini"
 DEFAULT_PRECISION = "exact"
 
 
-def library_folder(library: Path | None) -> Path:
-    """Resolve the option: the folder given, or the one in the user's data folder."""
+def library_folder(library: str | None) -> Path | str:
+    """Resolve the option: the folder or the URI given, or the folder in the user's data folder."""
     if library is not None:
-        return library.expanduser()
+        return library if "://" in library else Path(library).expanduser()
     from platformdirs import user_data_path
 
     return user_data_path("clap-musicgen", appauthor=False) / "library"
 
 
-def load_model(name: str, *, precision: str = DEFAULT_PRECISION) -> "LoadedModel":
+def library_is_there(folder: Path | str) -> bool:
+    """Tell whether there is a library, or at least a folder; LibraryError if nobody can tell."""
+    if isinstance(folder, Path):
+        return folder.is_dir()
+    from clap_musicgen.library.folder import exists
+
+    with waiting("looking for the library"):
+        return exists(folder)
+
+
+def load_model(
+    name: str, *, precision: str = DEFAULT_PRECISION, device: str = "cpu"
+) -> "LoadedModel":
     """Load a model, with a sign of life: the first import of torch takes seconds."""
     with waiting("loading the model"):
         from clap_musicgen.model.loading import load_embedder
         from clap_musicgen.model.runtime import keep_large_buffers
 
         keep_large_buffers()
-        return load_embedder(name, precision=precision)
+        return load_embedder(name, device=device, precision=precision)
+
+
+def portable_name(model: str) -> str:
+    """The name of a model that means the same in any folder."""
+    folder = Path(model).expanduser()
+    return str(folder.absolute()) if folder.is_dir() and model != DEFAULT_MODEL else model
 
 
 def options_of(model: str, precision: str) -> str:
     """Write the options that load this model again, from any folder."""
-    folder = Path(model).expanduser()
-    name = str(folder.absolute()) if folder.is_dir() and model != DEFAULT_MODEL else model
+    name = portable_name(model)
     chosen = "" if precision == DEFAULT_PRECISION else f" --precision {precision}"
     return f"--model {shlex.quote(name)}{chosen}"
 
 
 @contextmanager
 def open_library(
-    folder: Path, *, model: str, precision: str = DEFAULT_PRECISION, create: bool = False
+    folder: Path | str, *, model: str, precision: str = DEFAULT_PRECISION, create: bool = False
 ) -> "Iterator[Library]":
     """Open a library with its model; without `create` an absent one is an error, found at once.
 
     Raises:
         LibraryError: there is none, or it holds another model's vectors.
     """
-    if not create and not folder.is_dir():
+    if not create and not library_is_there(folder):
         raise LibraryError(
             f"there is no library in {str(folder)!r}: index some music first, with "
             "`clap-musicgen index FOLDER`"

@@ -1,4 +1,4 @@
-"""The library: a folder of vectors that answers questions about music.
+"""The library: a place full of vectors that answers questions about music.
 
 Knows a model only as an Embedder, so any model that maps clips and texts to one space will do.
 """
@@ -7,53 +7,68 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from clap_musicgen.audio.files import content_hash, find_audio
-from clap_musicgen.errors import (
-    InputError,
-    InputTypeError,
-    LibraryError,
-    TrackNotFoundError,
-)
+from clap_musicgen.audio.files import find_audio
+from clap_musicgen.errors import InputError, LibraryError, TrackNotFoundError
+from clap_musicgen.library import duplicates as copies
 from clap_musicgen.library import folder as folders
-from clap_musicgen.library import query as queries
+from clap_musicgen.library import playlists, tagging
 from clap_musicgen.library.adding import Adding
-from clap_musicgen.library.paths import Paths, absolute, gone, is_gone, is_under, listed, path_key
-from clap_musicgen.library.records import Info, Match, Progress, Report, Track
+from clap_musicgen.library.asking import Asking, asked, check_k, check_min_score
+from clap_musicgen.library.calibration import Calibration
+from clap_musicgen.library.filters import sql
+from clap_musicgen.library.migrating import migrate
+from clap_musicgen.library.paths import Paths, gone, is_under, listed, path_key
+from clap_musicgen.library.picking import check_per
+from clap_musicgen.library.place import locate
+from clap_musicgen.library.records import Info, Match, Progress, Report, Segment, Track
 from clap_musicgen.library.store import Store
+from clap_musicgen.library.vocabulary import VOCABULARY, bank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from types import TracebackType
+    from typing import TypeAlias
 
     from numpy.typing import NDArray
 
     from clap_musicgen.embedding import Embedder
-    from clap_musicgen.library.query import Sound
-    from clap_musicgen.library.resident import Resident
+    from clap_musicgen.library.adding import Engine, Run
+    from clap_musicgen.library.checking import CheckReport
+    from clap_musicgen.library.duplicates import Copy
+    from clap_musicgen.library.exchange import Exported
+    from clap_musicgen.library.filters import Filters
+    from clap_musicgen.library.picking import Per
+    from clap_musicgen.library.place import Place
+    from clap_musicgen.library.query import Phrase, Sound
+    from clap_musicgen.library.tagging import Tag
 
-CREATION_SECONDS = 30.0
-"""How long to wait for another process that is making the same library."""
+    Words: TypeAlias = str | Phrase | Sequence[str | Phrase]
+    Sounds: TypeAlias = Sound | Sequence[Sound]
+
+WRITER_SECONDS = 30.0
+"""How long to wait for another process that is making, or migrating, the same library."""
 
 
 class Library:
-    """Tracks on disk and the vectors of one model, searchable by words and by sound.
+    """Tracks and the vectors of one model, searchable by words and by sound.
 
     Open one with `Library.open`. Any number of processes may search while one adds; what it commits
     is seen by the next search. One object may be used from several threads.
     """
 
-    def __init__(self, folder: Path, model: Embedder, store: Store) -> None:
+    def __init__(self, place: Place, model: Embedder, store: Store) -> None:
         """Take the parts as they are; `open` checks that they belong together."""
-        self.path = folder
-        self._model = model
+        self.path = str(place)
+        self._place, self._model = place, model
         self._store: Store | None = store
-        self._resident: Resident | None = None
-        self._loading = Lock()
+        self._asking: Asking | None = None
+        self._loading = RLock()
 
     @classmethod
     def open(
@@ -64,10 +79,12 @@ class Library:
         create: bool = True,
         made_with: str = "",
     ) -> Self:
-        """Open the library in the folder `path`; make it if it is absent and `create` is true.
+        """Open the library in `path`; make it if it is absent and `create` is true.
+
+        A library of an older format is brought up to date first.
 
         Args:
-            path: a folder of its own.
+            path: a folder of its own, or a URI such as "s3://bucket/library".
             model: embeds what is added and what is asked.
             create: whether to make it.
             made_with: kept in a new library, and told to whoever opens it with another model: how
@@ -78,23 +95,27 @@ class Library:
             LibraryError: it is absent, damaged, of a newer format, or may not be read or made; or
                 the folder holds something else.
         """
-        folder = Path(absolute(path))
-        if not folders.exists(folder):
+        place = locate(path)
+        if not folders.exists(place):
             if not create:
-                raise _absent(folder)
-            _create(folder, model, made_with)
-        description = folders.read_description(folder)
-        folders.check_model(folder, description, model)
-        return cls(folder, model, Store(folder, dim=description.dim))
+                raise _absent(place)
+            _create(place, model, made_with)
+        description = folders.read_description(place)
+        folders.check_model(place, description, model)
+        if description.format < folders.FORMAT:
+            with folders.writing(place, timeout=WRITER_SECONDS):
+                migrate(place, folders.read_description(place))
+                _keep_texts(Store(place.target, dim=description.dim), model)
+        return cls(place, model, Store(place.target, dim=description.dim))
 
     @staticmethod
     def inspect(path: str | os.PathLike[str]) -> Info:
         """Describe the library in `path` without a model; LibraryError if there is none."""
-        folder = Path(absolute(path))
-        if not folders.exists(folder):
-            raise _absent(folder)
-        description = folders.read_description(folder)
-        return _info(folder, description, Store(folder, dim=description.dim))
+        place = locate(path)
+        if not folders.exists(place):
+            raise _absent(place)
+        description = folders.read_description(place)
+        return _info(place, description, Store(place.target, dim=description.dim))
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -111,7 +132,7 @@ class Library:
 
     def close(self) -> None:
         """Free the memory; the object cannot be used afterwards. Closing twice is fine."""
-        self._store = self._resident = None
+        self._store = self._asking = None
 
     # Changing
 
@@ -121,6 +142,8 @@ class Library:
         *,
         prune: bool = False,
         workers: int = 1,
+        engine: Engine | None = None,
+        wait: float = 0.0,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> Report:
         """Index files and folders (recursively); what is known and unchanged costs nothing.
@@ -132,6 +155,8 @@ class Library:
             paths: a file or folder, or several.
             prune: take out tracks under `paths` whose files are gone.
             workers: processes that decode.
+            engine: where files are read and embedded, such as a `RayEngine`; None is here.
+            wait: seconds to wait for another process that is writing.
             on_progress: called after each file and each batch.
 
         Raises:
@@ -145,10 +170,17 @@ class Library:
         if workers < 1:
             raise InputError(f"workers must be at least 1, not {workers!r}")
         found = find_audio(roots)
-        with folders.writing(self.path):
+        with folders.writing(self._place, timeout=wait) as lease:
             store.sweep()
+            _keep_texts(store, self._model)
             removed = _gone(store, roots, found) if prune else []
-            with Adding(store, self._model, workers=workers, on_progress=on_progress) as adding:
+            if engine is None:
+                run: AbstractContextManager[Run] = Adding(
+                    store, self._model, workers=workers, on_progress=on_progress, guard=lease.check
+                )
+            else:
+                run = engine.adding(store, self._model, on_progress=on_progress, guard=lease.check)
+            with run as adding:
                 adding.add(found)
             store.delete(path_key(path) for path in removed)
             report = adding.report(removed)
@@ -167,18 +199,44 @@ class Library:
         """
         store = self._open_store()
         roots = listed(paths)
-        with folders.writing(self.path):
+        with folders.writing(self._place):
             present = [track.path for track in store.tracks()]
             under = {root: [path for path in present if is_under(path, root)] for root in roots}
             missing = [root for root, tracks in under.items() if not tracks]
             if missing:
                 raise TrackNotFoundError(
-                    f"the library {str(self.path)!r} has no track {missing[0]!r} nor any under it"
+                    f"the library {self.path!r} has no track {missing[0]!r} nor any under it"
                 )
             removed = sorted({path for tracks in under.values() for path in tracks})
             store.delete(path_key(path) for path in removed)
             store.sweep()
         return removed
+
+    def export(self, file: str | os.PathLike[str]) -> Exported:
+        """Write all tracks and vectors into one Parquet file; see `exchange.export_library`."""
+        from clap_musicgen.library.exchange import export_library
+
+        self._open_store()
+        return export_library(self._place, file)
+
+    def take_in(
+        self,
+        file: str | os.PathLike[str],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Report:
+        """Bring in the tracks of an exported file; see `importing.import_library`."""
+        from clap_musicgen.library.importing import import_library
+
+        self._open_store()
+        return import_library(self._place, file, on_progress=on_progress)
+
+    def check(self, *, repair: bool = False) -> CheckReport:
+        """Look at every row, and put right what can be; see `checking.check_library`."""
+        from clap_musicgen.library.checking import check_library
+
+        self._open_store()
+        return check_library(self._place, repair=repair)
 
     # Asking
 
@@ -192,135 +250,273 @@ class Library:
 
     def info(self) -> Info:
         """Describe the library."""
-        description = folders.read_description(self.path)
-        return _info(self.path, description, self._open_store())
+        description = folders.read_description(self._place)
+        return _info(self._place, description, self._open_store())
 
     def search(
         self,
-        query: str | None = None,
+        query: Words | None = None,
         *,
         k: int = 10,
-        like: Sound | None = None,
-        without: str | None = None,
+        like: Sounds | None = None,
+        unlike: Sounds | None = None,
+        without: Words | None = None,
+        filters: Filters | None = None,
         where: str | None = None,
+        per: Per | None = None,
+        fold: bool = True,
+        min_score: float = 0.0,
     ) -> list[Match]:
         """Return the tracks that fit best, by words, by sound, or both.
 
         Args:
-            query: words, such as "dark metal".
+            query: words in the query language (`phrases.parse`), such as "dark metal -vocals";
+                or a Phrase, or a list of phrases, which are taken as they are.
             k: how many at most.
-            like: a track of the library (as it was indexed), any audio file, or (T,) samples at
-                the model's rate.
+            like: one sound or several: a track of the library (as it was indexed), any audio file,
+                or (T,) samples at the model's rate.
+            unlike: sounds to keep away from.
             without: words for what is not wanted.
+            filters: which tracks may answer.
             where: an SQL condition on title, artist, album, genre, year, duration, path and added,
                 such as "artist = 'Nina Simone' AND year >= 1960". Unknown years are null.
+            per: "artist" or "album" for one answer each.
+            fold: whether near-duplicates become one answer, which names them (`Match.also`).
+            min_score: leave out answers whose calibrated score is lower, 0 to 1.
 
         Returns:
-            Matches by score (see `Match`), highest first; equal scores by path.
+            Matches by score, highest first; equal scores by path.
 
         Raises:
-            InputError: nothing is asked for, or `k` is not positive.
-            LibraryQueryError: `where` cannot be understood.
-            AudioError: the file `like` cannot be used.
+            InputError: nothing is asked for, or a value cannot be used.
+            LibraryQueryError: `query` or `where` cannot be understood.
+            AudioError, TrackNotFoundError: a sound cannot be used.
         """
-        _check_k(k)
-        wanted = [] if query is None else [queries.embed_words(self._model, query, name="query")]
-        resident = self._current()
-        if like is not None:
-            wanted.append(self._vector_of(like, resident)[0])
-        unwanted = []
-        if without is not None:
-            unwanted.append(queries.embed_words(self._model, without, name="without"))
-        direction = queries.compose(wanted, unwanted)
-        return resident.search(direction, k=k, rows=self._rows_where(where, resident))
+        check_k(k)
+        check_per(per)
+        check_min_score(min_score)
+        question = asked(query, without=without, like=like, unlike=unlike)
+        condition = sql(filters, where)
+        asking = self._ask()
+        rows = self._rows_where(condition, asking)
+        direction = asking.direction(question)
+        return asking.matches(direction, k=k, rows=rows, per=per, fold=fold, min_score=min_score)
 
-    def similar(self, path: str | os.PathLike[str], *, k: int = 10) -> list[Match]:
+    def segments(
+        self,
+        query: Words | None = None,
+        *,
+        k: int = 10,
+        path: str | os.PathLike[str] | None = None,
+        like: Sounds | None = None,
+        unlike: Sounds | None = None,
+        without: Words | None = None,
+        filters: Filters | None = None,
+        where: str | None = None,
+    ) -> list[Segment]:
+        """Return the moments that fit best: of all tracks, or of the track `path`.
+
+        Arguments and errors are those of `search`.
+        """
+        check_k(k)
+        question = asked(query, without=without, like=like, unlike=unlike)
+        condition = sql(filters, where)
+        asking = self._ask()
+        rows = self._rows_where(condition, asking)
+        direction = asking.direction(question)
+        if path is not None:
+            return asking.segments_of(direction, asking.row_of(path), k=k)
+        return asking.segments(direction, k=k, rows=rows)
+
+    def similar(
+        self,
+        path: Sound,
+        *,
+        k: int = 10,
+        filters: Filters | None = None,
+        where: str | None = None,
+        per: Per | None = None,
+        fold: bool = True,
+        min_score: float = 0.0,
+    ) -> list[Match]:
         """Return the tracks that sound most like a track of the library or any audio file.
 
         The track itself and copies of it (the same bytes) are left out. A track of the library is
-        taken as it was indexed, so its file need not be there.
+        taken as it was indexed, so its file need not be there. Arguments are those of `search`.
 
         Raises:
             TrackNotFoundError: there is neither such a track nor such a file.
             AudioError: the file cannot be used.
-            InputError: `k` is not positive.
+            InputError, LibraryQueryError: a value cannot be used.
         """
-        _check_k(k)
-        resident = self._current()
-        vector, content_row = self._vector_of(path, resident)
-        others = (
-            None if content_row is None else np.flatnonzero(resident.content_rows != content_row)
+        check_k(k)
+        check_per(per)
+        check_min_score(min_score)
+        condition = sql(filters, where)
+        asking = self._ask()
+        rows = self._rows_where(condition, asking)
+        direction, content_row = asking.likeness(path)
+        if content_row is not None:
+            others = np.flatnonzero(asking.state.content_rows != content_row)
+            rows = others if rows is None else np.intersect1d(rows, others, assume_unique=True)
+        return asking.matches(direction, k=k, rows=rows, per=per, fold=fold, min_score=min_score)
+
+    # Lists
+
+    def playlist(
+        self,
+        query: Words | None = None,
+        *,
+        like: Sounds | None = None,
+        between: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
+        k: int | None = None,
+        minutes: float | None = None,
+        per_artist: int | None = None,
+    ) -> list[Track]:
+        """Return tracks in the order of playing; `m3u.m3u8` writes them for a player.
+
+        Args:
+            query: words for a theme, as in `search`.
+            like: a sound or several for a theme.
+            between: two tracks of the library to lead from and to, instead of a theme.
+            k: how many tracks; 25 if `minutes` is not given either.
+            minutes: how long, instead of how many.
+            per_artist: how many tracks of one artist at most, in a theme.
+
+        Raises:
+            InputError: a theme and a path are asked for together, or a value cannot be used.
+            TrackNotFoundError: one of the two tracks is not in the library.
+            AudioError, LibraryQueryError: as in `search`.
+        """
+        length = playlists.Length.of(k, minutes)
+        if between is not None:
+            if query is not None or like is not None or per_artist is not None:
+                raise InputError(
+                    "a playlist is a theme or a path: leave out query, like, per_artist"
+                )
+            asking = self._ask()
+            first, last = (asking.row_of(path) for path in between)
+            chosen = playlists.path(asking.pool(), first=first, last=last, length=length)
+            return [asking.state.tracks[row] for row in chosen.tolist()]
+        question = asked(query, like=like)
+        asking = self._ask()
+        direction = asking.direction(question).vector
+        rows = asking.state.ranked(direction, k=playlists.RANKED).rows
+        chosen = playlists.theme(asking.pool(rows), length, per_artist=per_artist)
+        return [asking.state.tracks[row] for row in rows[chosen].tolist()]
+
+    def duplicates(self) -> list[list[Copy]]:
+        """Return groups of tracks that are the same recording, the best copy first.
+
+        See `duplicates.duplicate_groups` for what counts as the same.
+        """
+        state = self._ask().state
+        tracks = list(state.tracks)
+        durations = np.array([track.duration for track in tracks])
+        groups = copies.duplicate_groups(
+            state.means(), durations, state.content_rows, state.segments
         )
-        return resident.search(vector, k=k, rows=others)
+        found = [[tracks[row] for row in group] for group in groups]
+        return [copies.best_first(group, copies.sizes_of(group)) for group in found]
 
-    def _vector_of(
-        self, sound: Sound, resident: Resident
-    ) -> tuple[NDArray[np.float32], int | None]:
-        """Return a sound's unit vector and, if the library has that content, its content row."""
-        if not isinstance(sound, (str, os.PathLike)):
-            return queries.embed_sound(self._model, sound), None
-        path = absolute(sound)
-        row = resident.row_of_key.get(path_key(path))
-        if row is not None:
-            content_row = int(resident.content_rows[row])
-            return resident.means[content_row], content_row
-        if is_gone(path):
-            raise TrackNotFoundError(
-                f"{path!r} is neither a track of the library {str(self.path)!r} nor a file"
-            )
-        known = resident.row_of_content.get(content_hash(path))
-        if known is not None:
-            return resident.means[known], known
-        return queries.embed_sound(self._model, path), None
+    def tags(
+        self,
+        labels: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
+        *,
+        min_score: float = tagging.MIN_SCORE,
+        per_facet: int = tagging.PER_FACET,
+    ) -> list[Tag]:
+        """Return zero-shot tags for every track, none where nothing fits; files stay untouched.
 
-    def _rows_where(self, where: str | None, resident: Resident) -> NDArray[np.int64] | None:
-        if where is None:
-            return None
-        if not isinstance(where, str):
-            raise InputTypeError(f"where must be a string, not {type(where).__name__}")
-        keys = self._open_store().keys_where(where)
-        rows = (resident.row_of_key.get(key) for key in keys)
-        return np.asarray(sorted(row for row in rows if row is not None), dtype=np.int64)
+        Args:
+            labels: a list, or lists by facet; None is `vocabulary.VOCABULARY`.
+            min_score: the calibrated score that a tag needs.
+            per_facet: how many tags of a facet at most.
 
-    def _current(self) -> Resident:
-        """Return the library's present state in memory, read again if someone has written."""
+        Raises:
+            InputError, InputTypeError: the labels or a value cannot be used.
+        """
+        check_min_score(min_score)
+        chosen = tagging.labels_of(VOCABULARY if labels is None else labels)
+        asking = self._ask()
+        state = asking.state
+        directions = tagging.directions_of(self._model, chosen, state.correction)
+        scores = tagging.tag_scores(
+            state.means(),
+            directions,
+            correction=state.correction,
+            calibration=asking.calibration,
+        )
+        return tagging.tags_of(
+            state.tracks,
+            state.content_rows,
+            scores,
+            chosen,
+            min_score=min_score,
+            per_facet=per_facet,
+        )
+
+    # Inside
+
+    def _ask(self) -> Asking:
+        """Return what answers for the library's present state; read again if someone has written."""
         store = self._open_store()
         with self._loading:
-            if self._resident is None or self._resident.version != store.version():
-                self._resident = store.resident()
-            return self._resident
+            if self._asking is None or self._asking.state.version != store.version():
+                state = store.resident()
+                held = store.texts()
+                texts = self._model.embed_text(bank()) if held is None else held[1]
+                calibration = Calibration.fit(
+                    texts, state.sample(), state.correction, tracks=len(state.row_of_content)
+                )
+                self._asking = Asking(self._model, state, calibration, self.path)
+            return self._asking
+
+    def _rows_where(self, where: str | None, asking: Asking) -> NDArray[np.int64] | None:
+        if where is None:
+            return None
+        keys = self._open_store().keys_where(where)
+        rows = (asking.state.row_of_key.get(key) for key in keys)
+        return np.asarray(sorted(row for row in rows if row is not None), dtype=np.int64)
 
     def _open_store(self) -> Store:
         if self._store is None:
-            raise LibraryError(f"the library {str(self.path)!r} is closed: open it again")
+            raise LibraryError(f"the library {self.path!r} is closed: open it again")
         return self._store
 
 
-def _create(folder: Path, model: Embedder, made_with: str) -> None:
+def _create(place: Place, model: Embedder, made_with: str) -> None:
     """Make an empty library; whoever makes it at the same time is waited for."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folders.check_vacant(folder)
-        with folders.writing(folder, timeout=CREATION_SECONDS):
-            if not folders.exists(folder):
-                Store.create(folder, dim=model.dim)
+        place.make()
+        folders.check_vacant(place)
+        with folders.writing(place, timeout=WRITER_SECONDS):
+            if not folders.exists(place):
+                Store.create(place.target, dim=model.dim)
                 description = folders.describe(model, made_with=made_with)
-                folders.write_description(folder, description)
+                folders.write_description(place, description)
     except OSError as error:
         raise LibraryError(
-            f"cannot make a library in {str(folder)!r}: {folders.reason(error)}"
+            f"cannot make a library in {str(place)!r}: {folders.reason(error)}"
         ) from error
 
 
-def _info(folder: Path, description: folders.Description, store: Store) -> Info:
+def _keep_texts(store: Store, model: Embedder) -> None:
+    """Embed the bank of captions, once in the life of a library; the caller holds the lock."""
+    if store.texts() is None:
+        captions = bank()
+        store.write_texts(captions, model.embed_text(captions))
+
+
+def _info(place: Place, description: folders.Description, store: Store) -> Info:
     return Info(
-        str(folder),
+        str(place),
         tracks=store.count_tracks(),
         clips=store.count_clips(),
         hours=store.seconds() / 3600,
         fingerprint=description.fingerprint,
         dim=description.dim,
-        bytes=folders.size_on_disk(folder),
+        bytes=folders.size_on_disk(place),
         made_with=description.made_with,
     )
 
@@ -330,15 +526,8 @@ def _gone(store: Store, roots: list[str], found: list[Path]) -> list[str]:
     return gone(tracks, roots=roots, found=[str(path) for path in found])
 
 
-def _absent(folder: Path) -> LibraryError:
+def _absent(place: Place) -> LibraryError:
     return LibraryError(
-        f"there is no library in {str(folder)!r}: index some music first, with "
+        f"there is no library in {str(place)!r}: index some music first, with "
         "`clap-musicgen index FOLDER` or Library.open(...).add(...)"
     )
-
-
-def _check_k(k: int) -> None:
-    if not isinstance(k, int):
-        raise InputTypeError(f"k must be a whole number, not {k!r}")
-    if k < 1:
-        raise InputError(f"k must be at least 1, not {k}")

@@ -41,8 +41,31 @@ class Match:
 
     Attributes:
         track: the track.
-        score: cosine of the question with the mean direction of the whole track, -1 to 1.
+        score: what the ranking goes by: cosine of the question with the mean direction of the whole
+            track, both corrected for this library (see `calibration`).
         start: where the track's best fitting clip begins, in seconds.
+        end: where it ends.
+        calibrated: how sure it is that the track has to do with the question, 0 to 1: of the tracks
+            that score as much in this library, about one in ten is there by chance at 0.9.
+        also: near-duplicates of the track that fit as well and were folded into this answer.
+    """
+
+    track: Track
+    score: float
+    start: float
+    end: float
+    calibrated: float = 0.0
+    also: tuple[Track, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A moment that answers a question: one clip of a track.
+
+    Attributes:
+        track: the track.
+        score: as of `Match`, for this clip alone.
+        start: where it begins, in seconds.
         end: where it ends.
     """
 

@@ -1,123 +1,277 @@
-"""Exact search over vectors held in memory.
+"""One consistent state of a library: what a search needs in memory, the rest on disk until asked.
 
-Pure arithmetic on arrays. Knows neither the store nor where a question comes from.
+Exact where the vectors fit in memory; beyond, an index finds candidates and their scores are exact.
+Knows where clips and vectors come from only as a `Disk`; not what a question means.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from clap_musicgen.library.records import Match, Track
+from clap_musicgen.embedding import unit
+from clap_musicgen.library import clips
+from clap_musicgen.library import rows as tables
+from clap_musicgen.library.calibration import Correction
+from clap_musicgen.library.indexed import Indexed
+from clap_musicgen.library.known import RowOf, array_of
+from clap_musicgen.library.nearest import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
+    import pyarrow as pa
     from numpy.typing import NDArray
 
+    from clap_musicgen.embedding import Embeddings
+    from clap_musicgen.library.clips import ClipRows
+    from clap_musicgen.library.indexed import Disk, Score
 
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """One consistent state of a library, in memory.
+MOST_FITTED = 50_000
+"""The correction is learned from no more contents than this, evenly chosen."""
 
-    Files with the same bytes share one row of `means` and one run of clips, so their scores are
-    equal to the last bit and their order among each other is by path.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranking:
+    """The best tracks for a question, best first.
+
+    Attributes:
+        rows: (k,) rows of `State.tracks`.
+        scores: (k,) exact scores.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClipRanking:
+    """The best clips for a question, best first.
+
+    Attributes:
+        rows: (k,) rows of `State.tracks`; of copies the first by path that may answer.
+        scores: (k,) exact scores.
+        starts: (k,) seconds.
+        ends: (k,) seconds.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segments:
+    """The clips of one content, by time.
+
+    Attributes:
+        starts: (C,) seconds.
+        ends: (C,) seconds.
+        vectors: (C, D) unit vectors, raw.
+    """
+
+    starts: NDArray[np.float64]
+    ends: NDArray[np.float64]
+    vectors: Embeddings
+
+
+class State:
+    """One state of a library.
+
+    Files with the same bytes share one content row, so their scores are equal to the last bit and
+    their order among each other is by path. What a content holds never changes, so that reading its
+    clips later than the tracks is safe; those of a content that has been removed since are missing.
 
     Attributes:
         version: which state of the store this is.
         tracks: the N tracks, by path.
+        content_rows: (N,) the content row of each track.
         row_of_key: track key → its row.
-        row_of_content: content → its row of `means`.
-        content_rows: (N,) the row of `means` of each track.
-        means: (U, D) a unit vector for each content.
-        clips: the vectors of all clips.
+        row_of_content: content → its content row.
     """
 
-    version: int
-    tracks: Sequence[Track]
-    row_of_key: Mapping[str, int]
-    row_of_content: Mapping[str, int]
-    content_rows: NDArray[np.int64]
-    means: NDArray[np.float32]
-    clips: ClipVectors
+    def __init__(
+        self, version: int, *, table: pa.Table, disk: Disk, dim: int, exact_up_to: int
+    ) -> None:
+        """Take the tracks, by path: `key`, the columns of a Track, and `vector` if it is held.
 
-    def search(
+        Clips are searched one by one up to `exact_up_to`.
+        """
+        self.version, self.tracks = version, tables.TrackRows(table)
+        self._disk, self._dim, self._exact_up_to = disk, dim, exact_up_to
+        encoded = array_of(table["content"]).dictionary_encode()
+        self.content_rows = encoded.indices.to_numpy().astype(np.int64)
+        self.row_of_content = RowOf(encoded.dictionary)
+        self.row_of_key = RowOf(array_of(table["key"]))
+        self._first_rows = np.unique(self.content_rows, return_index=True)[1].astype(np.int64)
+        self._durations = table["duration"].to_numpy()[self._first_rows]
+        self._halves: NDArray[np.floating] | None = None  # raw, as they are stored
+        if "vector" in table.column_names:
+            self._halves = tables.halves(table["vector"], dim)[self._first_rows]
+        self._indexed = Indexed(disk, row_of_content=self.row_of_content, dim=dim)
+
+    # Ranking
+
+    def ranked(
         self, direction: NDArray[np.float32], *, k: int, rows: NDArray[np.int64] | None = None
-    ) -> list[Match]:
-        """Return the `k` tracks whose mean direction is closest to a unit vector (D,).
+    ) -> Ranking:
+        """Return the `k` tracks that score highest for a corrected direction (D,).
 
-        The score is the cosine with the mean direction of the whole track, not with its best clip:
-        the best of many clips grows with their number, so that a two-hour mix would beat every
-        song. The best clip tells where to listen.
+        The score is the cosine of the corrected mean direction of the whole track, not of its best
+        clip: the best of many clips grows with their number, so that a two-hour mix would beat
+        every song.
 
         Args:
-            direction: (D,) unit vector.
+            direction: (D,), from `correction.question`.
             k: how many at most.
             rows: the tracks that may answer, in ascending order; None means all.
 
         Returns:
-            Matches by score, highest first; equal scores by path.
+            Rows and scores, highest first; equal scores by path.
         """
-        scores = np.clip(self.means @ direction, -1.0, 1.0)[self.content_rows]
-        if rows is None:
-            rows = np.arange(len(scores))
-        best = rows[top_k(scores[rows], k)]
-        return [self._match(row, float(scores[row]), direction) for row in best.tolist()]
+        if self._halves is not None:
+            vectors, bias = self._corrected
+            return self._best_tracks(_cosines(vectors @ direction) - bias, rows, k)
+        score, allowed = self._score_for(direction), self._allowed(rows)
+        found = self._indexed.content_scores(direction, score, k=k, allowed=allowed)
+        return self._best_tracks(found, rows, k)
 
-    def _match(self, row: int, score: float, direction: NDArray[np.float32]) -> Match:
-        start, end = self.clips.best(int(self.content_rows[row]), direction)
-        return Match(self.tracks[row], score, start, end)
+    def ranked_clips(
+        self, direction: NDArray[np.float32], *, k: int, rows: NDArray[np.int64] | None = None
+    ) -> ClipRanking:
+        """Return the `k` clips of the whole library that score highest; see `ranked`.
 
+        A clip that several tracks share, since they have the same bytes, answers once.
+        """
+        allowed = self._allowed(rows)
+        if self._disk.count_clips() <= self._exact_up_to:
+            found, bias = self._corrected_clips
+            scores = _cosines(found.vectors @ direction) - bias
+        else:
+            score = self._score_for(direction)
+            found = self._indexed.clip_candidates(direction, score, k=k, allowed=allowed)
+            scores = score(found.vectors)
+        tracks = allowed[found.owners]
+        scores = np.where(tracks >= 0, scores, -np.inf)
+        first = top_k(scores, min(k, int((tracks >= 0).sum())))
+        # All that tie with the last are looked at, so that equal scores come by path and time.
+        tied = np.flatnonzero(scores >= scores[first[-1]]) if len(first) else first
+        best = tied[np.lexsort((found.starts[tied], tracks[tied], -scores[tied]))][: len(first)]
+        return ClipRanking(
+            tracks[best],
+            scores[best].astype(np.float32),
+            found.starts[best],
+            found.ends[best],
+        )
 
-class ClipVectors:
-    """The clip vectors of all contents, (M, D), found by content row."""
+    # Vectors
 
-    def __init__(
+    @cached_property
+    def correction(self) -> Correction:
+        """What is taken out of words and music before they are compared; learned when first used."""
+        return Correction.fit(self.sample())
+
+    def sample(self) -> Embeddings:
+        """Mean directions of all contents, or of MOST_FITTED evenly chosen ones, raw → (n, D)."""
+        if self._halves is None:
+            return self._disk.sample("tracks", MOST_FITTED)
+        step = max(1, -(-len(self._halves) // MOST_FITTED))
+        return _units(self._halves[::step])
+
+    def vectors(self, track_rows: NDArray[np.int64]) -> Embeddings:
+        """Mean directions of some tracks, raw → (n, D)."""
+        content_rows = self.content_rows[track_rows]
+        if self._halves is not None:
+            return _units(self._halves[content_rows])
+        wanted, places = np.unique(content_rows, return_inverse=True)
+        found = np.zeros((len(wanted), self._dim), dtype=np.float32)
+        for owners, vectors in self._indexed.means_of(wanted):
+            found[np.searchsorted(wanted, owners)] = vectors
+        return found[places]
+
+    def means(self) -> Embeddings:
+        """Mean directions of all contents, raw → (U, D)."""
+        if self._halves is not None:
+            return _units(self._halves)
+        found = np.zeros((len(self.row_of_content), self._dim), dtype=np.float32)
+        for owners, vectors in self._indexed.all_means():
+            found[owners] = vectors
+        return found
+
+    def segments(self, content_row: int) -> Segments:
+        """Return the clips of one content, by time; none if it has been removed since."""
+        found = self._indexed.clips_of(np.asarray([content_row]))
+        found = found.take(np.argsort(found.starts, kind="stable"))
+        return Segments(found.starts, found.ends, found.vectors)
+
+    def best_segments(
+        self, content_rows: NDArray[np.int64], direction: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where contents (n,) fit a corrected direction (D,) best → starts (n,), ends (n,), seconds.
+
+        The first of equal clips. A content that has been removed since is one segment.
+        """
+        return self._spans(np.asarray(content_rows), direction, self.correction)
+
+    # In memory
+
+    @cached_property
+    def _corrected(self) -> tuple[Embeddings, NDArray[np.float32]]:
+        vectors = self.correction.music(self.means())
+        return vectors, self.correction.bias(vectors)
+
+    @cached_property
+    def _corrected_clips(self) -> tuple[ClipRows, NDArray[np.float32]]:
+        """All clips that belong to a track, and what is subtracted from their scores."""
+        parts = [
+            replace(part, vectors=self.correction.music(part.vectors))
+            for part in self._indexed.all_clips()
+        ]
+        found = clips.joined(parts, self._dim)
+        return found, self.correction.bias(found.vectors)
+
+    def _score_for(self, direction: NDArray[np.float32]) -> Score:
+        def score(vectors: Embeddings) -> NDArray[np.float32]:
+            corrected = self.correction.music(vectors)
+            return _cosines(corrected @ direction) - self.correction.bias(corrected)
+
+        return score
+
+    def _best_tracks(
+        self, scores: NDArray[np.float32], rows: NDArray[np.int64] | None, k: int
+    ) -> Ranking:
+        """The best of the tracks `rows`; `scores` (U,) are of contents, -inf for none."""
+        of_tracks = scores[self.content_rows] if rows is None else scores[self.content_rows[rows]]
+        best = top_k(of_tracks, k)
+        best = best[of_tracks[best] > -np.inf]
+        tracks = best if rows is None else np.asarray(rows, dtype=np.int64)[best]
+        return Ranking(tracks, of_tracks[best].astype(np.float32))
+
+    def _spans(
         self,
-        owners: NDArray[np.int64],
-        *,
-        starts: NDArray[np.float64],
-        ends: NDArray[np.float64],
-        vectors: NDArray[np.float32],
-        contents: int,
-    ) -> None:
-        """Order the clips by content and time.
+        content_rows: NDArray[np.int64],
+        direction: NDArray[np.float32],
+        correction: Correction,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        found = self._indexed.clips_of(np.unique(content_rows))
+        scores = correction.music(found.vectors) @ direction
+        return clips.spans(found, scores, content_rows, self._durations[content_rows])
 
-        Args:
-            owners: (M,) the content row of each clip; -1 for a clip that belongs to none.
-            starts: (M,) seconds.
-            ends: (M,) seconds.
-            vectors: (M, D) unit vectors.
-            contents: how many content rows there are.
-        """
-        self.starts, self.ends, self.vectors = starts, ends, vectors
-        # The big matrix stays as it was read; only its row numbers are put in order.
-        self._order = np.lexsort((starts, owners))
-        self._offsets = np.searchsorted(owners[self._order], np.arange(contents + 1))
-
-    def rows(self, content_row: int) -> NDArray[np.int64]:
-        """Rows of the clips of one content, by time."""
-        first, last = self._offsets[content_row], self._offsets[content_row + 1]
-        return np.asarray(self._order[first:last], dtype=np.int64)
-
-    def best(self, content_row: int, direction: NDArray[np.float32]) -> tuple[float, float]:
-        """Start and end, in seconds, of the clip closest to a unit vector; the first of equals."""
-        rows = self.rows(content_row)
-        row = rows[int(np.argmax(self.vectors[rows] @ direction))]
-        return float(self.starts[row]), float(self.ends[row])
+    def _allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
+        """(U,) the first track of each content that may answer, or -1."""
+        if rows is None:
+            return self._first_rows
+        found = np.full(len(self.row_of_content), -1, dtype=np.int64)
+        backwards = np.asarray(rows, dtype=np.int64)[::-1]
+        found[self.content_rows[backwards]] = backwards
+        return found
 
 
-def top_k(scores: NDArray[np.floating], k: int) -> NDArray[np.int64]:
-    """Positions of the `k` highest of (N,) scores, highest first; of equal ones the lower position.
+def _units(halves: NDArray[np.floating]) -> Embeddings:
+    return unit(halves.astype(np.float32))
 
-    Linear in N, and exact: everything that ties with the k-th is looked at.
-    """
-    count = len(scores)
-    if k >= count:
-        candidates = np.arange(count)
-    else:
-        candidates = np.flatnonzero(scores >= np.partition(scores, count - k)[count - k])
-    order = np.argsort(-scores[candidates], kind="stable")
-    return np.asarray(candidates[order[:k]], dtype=np.int64)
+
+def _cosines(scores: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.clip(scores, -1.0, 1.0)  # rounding may go beyond

@@ -2,8 +2,9 @@
 
 Two tables hold a library. `clips` has one row for each clip vector, keyed by the hash of the
 file's content; `tracks` has one row for each file and is the record of truth: a clip that no track
-refers to does not exist for a reader. Knows Arrow; neither where the tables lie nor what a
-question is.
+refers to does not exist for a reader. A third, `texts`, holds captions with their vectors, which
+scores are calibrated with. Vectors are stored in half precision: half the bytes, and it changes a
+cosine by some 0.00005. Knows Arrow; neither where the tables lie nor what a question is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import pyarrow as pa
 
+from clap_musicgen.embedding import unit
+from clap_musicgen.library.known import array_of
 from clap_musicgen.library.paths import path_key, readable
 from clap_musicgen.library.records import Track
 
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from clap_musicgen.audio.files import Tags
+    from clap_musicgen.embedding import Embeddings
 
+MEAN = ("content", "vector")
+_ROUNDS = 16
 FILTER_COLUMNS = ("title", "artist", "album", "genre", "year", "duration", "path", "added")
 """What a `where` may ask about. `path` shows bytes that are not UTF-8 as `\\xNN`."""
 
@@ -74,6 +80,7 @@ class NewTrack:
         content: hash of its bytes.
         summary: shared by all files of that content.
         clips: None where the store has the clips of that content already.
+        replaces: False promises that the store has no track of that path, which saves looking.
     """
 
     path: str
@@ -83,6 +90,7 @@ class NewTrack:
     content: str
     summary: Summary
     clips: Clips | None
+    replaces: bool = True
 
 
 def track_schema(dim: int) -> pa.Schema:
@@ -103,7 +111,7 @@ def track_schema(dim: int) -> pa.Schema:
             pa.field("size", pa.int64(), nullable=False),
             pa.field("mtime_ns", pa.int64(), nullable=False),
             pa.field("content", pa.string(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+            _vector_field(dim),
         ]
     )
 
@@ -115,9 +123,14 @@ def clip_schema(dim: int) -> pa.Schema:
             pa.field("content", pa.string(), nullable=False),
             pa.field("start", pa.float64(), nullable=False),
             pa.field("end", pa.float64(), nullable=False),
-            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+            _vector_field(dim),
         ]
     )
+
+
+def text_schema(dim: int) -> pa.Schema:
+    """Return the schema of `texts`."""
+    return pa.schema([pa.field("text", pa.string(), nullable=False), _vector_field(dim)])
 
 
 def track_table(tracks: Sequence[NewTrack], dim: int) -> pa.Table:
@@ -137,7 +150,7 @@ def track_table(tracks: Sequence[NewTrack], dim: int) -> pa.Table:
         "size": [track.size for track in tracks],
         "mtime_ns": [track.mtime_ns for track in tracks],
         "content": [track.content for track in tracks],
-        "vector": _vector_array([track.summary.vector for track in tracks], dim),
+        "vector": vector_array([track.summary.vector for track in tracks], dim),
     }
     return pa.table(columns, schema=track_schema(dim))
 
@@ -149,15 +162,62 @@ def clip_table(tracks: Sequence[NewTrack], dim: int) -> pa.Table:
         "content": [content for content, clips in parts for _ in clips.starts],
         "start": np.concatenate([np.empty(0), *(clips.starts for _, clips in parts)]),
         "end": np.concatenate([np.empty(0), *(clips.ends for _, clips in parts)]),
-        "vector": _vector_array([row for _, clips in parts for row in clips.vectors], dim),
+        "vector": vector_array([row for _, clips in parts for row in clips.vectors], dim),
     }
     return pa.table(columns, schema=clip_schema(dim))
 
 
-def vectors(column: Any, dim: int) -> NDArray[np.float32]:
-    """Return an Arrow column of vectors as one matrix (N, D)."""
-    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return np.asarray(flat, dtype=np.float32).reshape(-1, dim)
+def text_table(texts: Sequence[str], vectors: Embeddings) -> pa.Table:
+    """Return the rows of `texts` for (M, D) vectors."""
+    dim = vectors.shape[1]
+    columns = {"text": list(texts), "vector": vector_array(vectors, dim)}
+    return pa.table(columns, schema=text_schema(dim))
+
+
+def stored(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return rows as they are stored: the schema's columns; half precision stays bit for bit."""
+    vector = schema.field("vector")
+    if table.schema.field("vector").type != vector.type:
+        dim = vector.type.list_size
+        array = vector_array(vectors(table["vector"], dim), dim)
+        place = table.schema.get_field_index("vector")
+        table = table.set_column(place, vector, array)
+    return table.select(schema.names).cast(schema)
+
+
+def packed(vectors: NDArray[np.floating]) -> NDArray[np.float16]:
+    """Unit vectors (N, D) in half precision, such that reading and packing again changes nothing.
+
+    Rounding makes a vector a little too long or short; what is read is scaled to length 1 again,
+    and that may round differently. A few rounds settle it.
+    """
+    halves = np.asarray(vectors, dtype=np.float16)
+    restless = np.arange(len(halves))
+    for _ in range(_ROUNDS):
+        again = unit(halves[restless].astype(np.float32)).astype(np.float16)
+        moved = (again != halves[restless]).any(axis=-1)
+        restless = restless[moved]
+        if not len(restless):
+            break
+        halves[restless] = again[moved]
+    return halves
+
+
+def halves(column: Any, dim: int) -> NDArray[np.floating]:
+    """Return an Arrow column of vectors as one matrix (N, D), in the precision it is stored in."""
+    flat = array_of(column).flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat).reshape(-1, dim)
+
+
+def vectors(column: Any, dim: int) -> Embeddings:
+    """Return an Arrow column of vectors as unit vectors (N, D)."""
+    return unit(halves(column, dim).astype(np.float32))
+
+
+def vector_array(vectors: Sequence[NDArray[np.float32]] | Embeddings, dim: int) -> pa.Array:
+    """Return unit vectors (N, D) as an Arrow array as it is stored."""
+    matrix = np.asarray(vectors, dtype=np.float32).reshape(-1, dim)
+    return pa.FixedSizeListArray.from_arrays(pa.array(packed(matrix).reshape(-1)), dim)
 
 
 class TrackRows(Sequence[Track]):
@@ -205,6 +265,5 @@ def _tracks(table: pa.Table) -> Iterator[Track]:
             yield Track(path=os.fsdecode(values.pop("raw_path")), **values)
 
 
-def _vector_array(rows: Sequence[NDArray[np.float32]], dim: int) -> pa.Array:
-    flat = np.asarray(rows, dtype=np.float32).reshape(-1)
-    return pa.FixedSizeListArray.from_arrays(pa.array(flat), dim)
+def _vector_field(dim: int) -> pa.Field:
+    return pa.field("vector", pa.list_(pa.float16(), dim), nullable=False)
