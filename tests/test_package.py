@@ -63,9 +63,8 @@ def home(tmp_path: Path) -> Path:
     (tmp_path / "examples").mkdir()
     shutil.copytree(EXAMPLES, tmp_path / "examples" / "music")
     (tmp_path / "Music").mkdir()
-    for name in ("bossa-nova", "heavy-metal"):
-        shutil.copy(EXAMPLES / f"{name}.ogg", tmp_path / "Music")
-    shutil.copy(EXAMPLES / "tango.ogg", tmp_path / "Music" / "song.mp3")  # the name may lie
+    for name, given in (("bossa-nova", "calm"), ("heavy-metal", "wild"), ("tango", "song")):
+        shutil.copy(EXAMPLES / f"{name}.ogg", tmp_path / "Music" / f"{given}.mp3")  # names may lie
     return tmp_path
 
 
@@ -96,10 +95,15 @@ def test_readme_python(home: Path) -> None:
 def test_readme_shell(home: Path) -> None:
     lines = block("sh", "clap-musicgen search").splitlines()
     commands = [line.split("  #")[0].strip() for line in lines if line.startswith("clap-musicgen")]
-    assert len(commands) == 7
+    assert len(commands) == 11
     printed = run(["bash", "-ec", "\n".join(commands)], home)
     assert "3 added" in printed
     assert (home / "vectors.parquet").exists()
+    playlist = (home / "evening.m3u8").read_text(encoding="utf-8").splitlines()
+    assert [line for line in playlist if not line.startswith("#")][::2] == [
+        "Music/calm.mp3", "Music/wild.mp3"
+    ]  # fmt: skip
+    assert (home / "tags.csv").read_text(encoding="utf-8-sig").count("\n") >= 3
 
 
 def test_readme_commands_are_the_makefiles() -> None:

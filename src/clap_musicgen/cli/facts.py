@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 from clap_musicgen.cli.options import (
-    DEFAULT_MODEL,
     DEFAULT_PRECISION,
     JsonOption,
+    LibraryModelOption,
     LibraryOption,
-    ModelOption,
-    PrecisionOption,
+    LibraryPrecisionOption,
     library_folder,
     library_is_there,
     load_model,
+    model_of,
 )
 from clap_musicgen.cli.show import emit_facts, emit_json, waiting
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def info(
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell what is in the library and which model is used."""
@@ -34,6 +34,7 @@ def info(
             from clap_musicgen.library.library import Library
 
             found = Library.inspect(folder)
+    model, precision = model_of(folder, model, precision)
     loaded = load_model(model, precision=precision)
     fits = found.fingerprint == loaded.fingerprint if found else None
     if as_json:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clap_musicgen.cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_PRECISION,
     JsonOption,
+    LibraryModelOption,
     LibraryOption,
-    ModelOption,
-    PrecisionOption,
+    LibraryPrecisionOption,
     library_folder,
     load_model,
+    model_of,
     open_library,
     portable_name,
 )
@@ -41,8 +40,8 @@ def index(
         list[Path], typer.Argument(metavar="FOLDER", help="Folders or files of music.")
     ],
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also take out tracks whose files are gone.")
     ] = False,
@@ -83,6 +82,7 @@ def index(
         raise InputError("--address, --actors and --gpus-per-actor need --engine ray")
     _check_music(folders)
     folder = library_folder(library)
+    model, precision = model_of(folder, model, precision)
     chosen = None
     if engine is Where.RAY:
         chosen = _ray(address, actors or 2, gpus=gpus, model=model, precision=precision)

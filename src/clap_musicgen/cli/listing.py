@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clap_musicgen.cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_PRECISION,
     JsonOption,
+    LibraryModelOption,
     LibraryOption,
-    ModelOption,
-    PrecisionOption,
+    LibraryPrecisionOption,
     library_folder,
     open_library,
 )
@@ -67,8 +65,8 @@ def playlist(
         typer.Option("--absolute", help="Absolute paths in it, not relative to where it lies."),
     ] = False,
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a playlist: of a theme in words, of a track, or a smooth path between two tracks."""
@@ -100,8 +98,8 @@ def playlist(
 
 def duplicates(
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List recordings that are there more than once: copies, other formats, other masters.
@@ -163,8 +161,8 @@ def tags(
         typer.Option("--per-facet", min=1, metavar="N", help="At most N labels of a facet."),
     ] = None,
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tag every track with the labels that fit; a track that fits none gets none.

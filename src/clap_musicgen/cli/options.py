@@ -1,7 +1,7 @@
 """What commands share: the options for the library and the model, and opening them."""
 
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +42,25 @@ PrecisionOption = Annotated[
         metavar="exact|fast",
         envvar="CLAP_MUSICGEN_PRECISION",
         help="fast: quicker, with slightly other vectors; a library stays with one of the two.",
+    ),
+]
+LibraryModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="NAME",
+        help="mini, a folder, or a Hub id; by default the one the library was made with.",
+        show_default=False,
+    ),
+]
+LibraryPrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="exact|fast",
+        envvar="CLAP_MUSICGEN_PRECISION",
+        help="By default that of the library; exact for a new one.",
+        show_default=False,
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
@@ -102,11 +121,28 @@ def options_of(model: str, precision: str) -> str:
     return f"--model {shlex.quote(name)}{chosen}"
 
 
+def model_of(folder: Path | str, model: str | None, precision: str | None) -> tuple[str, str]:
+    """Model and precision: as given, else those the library was made with, else mini, exact."""
+    made: dict[str, str] = {}
+    if (model is None or precision is None) and library_is_there(folder):
+        from clap_musicgen.library.folder import exists, read_description
+
+        with suppress(ValueError):  # a program may have written there what it liked
+            words = shlex.split(read_description(folder).made_with) if exists(folder) else []
+            made = dict(zip(words[::2], words[1::2], strict=False))
+    return (
+        model or made.get("--model", DEFAULT_MODEL),
+        precision or made.get("--precision", DEFAULT_PRECISION),
+    )
+
+
 @contextmanager
 def open_library(
-    folder: Path | str, *, model: str, precision: str = DEFAULT_PRECISION, create: bool = False
+    folder: Path | str, *, model: str | None, precision: str | None, create: bool = False
 ) -> "Iterator[Library]":
     """Open a library with its model; without `create` an absent one is an error, found at once.
+
+    What is None of model and precision is what the library was made with.
 
     Raises:
         LibraryError: there is none, or it holds another model's vectors.
@@ -116,6 +152,7 @@ def open_library(
             f"there is no library in {str(folder)!r}: index some music first, with "
             "`clap-musicgen index FOLDER`"
         )
+    model, precision = model_of(folder, model, precision)
     loaded = load_model(model, precision=precision)
     from clap_musicgen.library.library import Library
 

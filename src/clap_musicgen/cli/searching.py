@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from clap_musicgen.cli.options import (
-    DEFAULT_MODEL,
-    DEFAULT_PRECISION,
     CountOption,
     JsonOption,
+    LibraryModelOption,
     LibraryOption,
-    ModelOption,
-    PrecisionOption,
+    LibraryPrecisionOption,
     library_folder,
     library_is_there,
     open_library,
@@ -136,8 +134,8 @@ def search(
     segments: SegmentsOption = False,
     within: InOption = None,
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the tracks, and the best moment of each, that fit words, sounds, or both."""
@@ -178,8 +176,8 @@ def similar(
     no_fold: NoFoldOption = False,
     min_score: MinScoreOption = 0.0,
     library: LibraryOption = None,
-    model: ModelOption = DEFAULT_MODEL,
-    precision: PrecisionOption = DEFAULT_PRECISION,
+    model: LibraryModelOption = None,
+    precision: LibraryPrecisionOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Find the tracks that sound most like a file, which need not be in the library.

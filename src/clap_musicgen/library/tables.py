@@ -71,6 +71,8 @@ class Database:
             self._connection.open_table(name)
         except ValueError:  # not found
             return False
+        except (RuntimeError, OSError):  # damaged: whoever opens it is told
+            return True
         return True
 
     def open(self, name: str) -> Table:
