@@ -207,6 +207,8 @@ def test_segments_are_the_best_moments_of_all_tracks_or_of_one(
     assert [one for one in everywhere if one.track.title == "mixed"] == inside
     only = library.segments("3520", where="title = 'Tone 110'", k=100)
     assert {one.track.title for one in only} == {"Tone 110"}
+    sven = Filters(artist="sven")
+    assert library.segments("3520", path=music / "mixed.wav", filters=sven) == []
     with pytest.raises(TrackNotFoundError, match=r"no track '.*absent"):
         library.segments("3520", path="/absent")
 

@@ -296,9 +296,7 @@ class Library:
         check_per(per)
         check_min_score(min_score)
         question = asked(query, without=without, like=like, unlike=unlike)
-        condition = sql(filters, where)
-        asking = self._ask()
-        rows = self._rows_where(condition, asking)
+        asking, rows = self._among(filters, where)
         direction = asking.direction(question)
         return asking.matches(direction, k=k, rows=rows, per=per, fold=fold, min_score=min_score)
 
@@ -320,12 +318,12 @@ class Library:
         """
         check_k(k)
         question = asked(query, without=without, like=like, unlike=unlike)
-        condition = sql(filters, where)
-        asking = self._ask()
-        rows = self._rows_where(condition, asking)
+        asking, rows = self._among(filters, where)
         direction = asking.direction(question)
         if path is not None:
-            return asking.segments_of(direction, asking.row_of(path), k=k)
+            row = asking.row_of(path)
+            allowed = rows is None or row in rows
+            return asking.segments_of(direction, row, k=k) if allowed else []
         return asking.segments(direction, k=k, rows=rows)
 
     def similar(
@@ -352,9 +350,7 @@ class Library:
         check_k(k)
         check_per(per)
         check_min_score(min_score)
-        condition = sql(filters, where)
-        asking = self._ask()
-        rows = self._rows_where(condition, asking)
+        asking, rows = self._among(filters, where)
         direction, content_row = asking.likeness(path)
         if content_row is not None:
             others = np.flatnonzero(asking.state.content_rows != content_row)
@@ -472,12 +468,17 @@ class Library:
                 self._asking = Asking(self._model, state, calibration, self.path)
             return self._asking
 
-    def _rows_where(self, where: str | None, asking: Asking) -> NDArray[np.int64] | None:
-        if where is None:
-            return None
-        keys = self._open_store().keys_where(where)
+    def _among(
+        self, filters: Filters | None, where: str | None
+    ) -> tuple[Asking, NDArray[np.int64] | None]:
+        """Return what answers, and the rows that may, ascending; None is all."""
+        condition = sql(filters, where)
+        asking = self._ask()
+        if condition is None:
+            return asking, None
+        keys = self._open_store().keys_where(condition)
         rows = (asking.state.row_of_key.get(key) for key in keys)
-        return np.asarray(sorted(row for row in rows if row is not None), dtype=np.int64)
+        return asking, np.asarray(sorted(row for row in rows if row is not None), dtype=np.int64)
 
     def _open_store(self) -> Store:
         if self._store is None:
