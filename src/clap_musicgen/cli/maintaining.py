@@ -95,7 +95,8 @@ def export(
             {"file": done.path, "tracks": done.tracks, "clips": done.clips} | {"bytes": done.bytes}
         )
         return
-    emit(f"{done.tracks} tracks, {done.clips} clips, {done.bytes / 1e6:,.1f} MB: {safe(done.path)}")
+    size = f"{done.bytes / 1e6:,.1f} MB" if done.bytes >= 1e6 else f"{done.bytes / 1e3:.0f} kB"
+    emit(f"{done.tracks} tracks, {done.clips} clips, {size}: {safe(done.path)}")
 
 
 def import_(

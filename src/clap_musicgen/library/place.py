@@ -229,6 +229,6 @@ class _Held:
 def busy(place: Place, writer: str, *, hint: str = "") -> LibraryBusyError:
     """The error for whoever comes second."""
     return LibraryBusyError(
-        f"{writer} is writing to the library {str(place)!r}: wait until it is done{hint} "
+        f"{writer} is writing to the library {str(place)!r}: wait until it is done{hint}, or let index wait with --wait SECONDS "
         "(searching goes on meanwhile)"
     )
