@@ -20,11 +20,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from clap_musicgen.errors import InputError, LibraryBusyError, LibraryError
-from clap_musicgen.library import folder
-from clap_musicgen.library.folder import Description, read_description, reason
-from clap_musicgen.library.migrating import migrate
+from clap_musicgen.library.folder import Description, reason
+from clap_musicgen.library.migrating import up_to_date
 from clap_musicgen.library.paths import absolute
-from clap_musicgen.library.place import AnyPlace, Place, locate
+from clap_musicgen.library.place import AnyPlace, locate
 from clap_musicgen.library.rows import clip_schema, track_schema
 from clap_musicgen.library.runs import Run, runs
 from clap_musicgen.library.store import CLIPS, TRACKS, Store
@@ -62,16 +61,6 @@ def file_schema(dim: int) -> pa.Schema:
 
 
 # Out
-
-
-def up_to_date(place: Place) -> Description:
-    """Read a library's description, once the library is of the present format."""
-    description = read_description(place)
-    if description.format < folder.FORMAT:
-        with place.writing():
-            migrate(place, read_description(place))
-        description = read_description(place)
-    return description
 
 
 def export_library(where: AnyPlace, file: str | os.PathLike[str]) -> Exported:

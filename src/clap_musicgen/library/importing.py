@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from clap_musicgen.errors import LibraryError, LibraryModelError
-from clap_musicgen.library.exchange import gist, header_of, open_export, read_header, up_to_date
+from clap_musicgen.library.exchange import gist, header_of, open_export, read_header
 from clap_musicgen.library.folder import (
     FORMAT,
     Description,
@@ -24,6 +24,7 @@ from clap_musicgen.library.folder import (
     reason,
     write_description,
 )
+from clap_musicgen.library.migrating import up_to_date
 from clap_musicgen.library.paths import absolute, path_key, readable
 from clap_musicgen.library.place import AnyPlace, Place, locate
 from clap_musicgen.library.records import Progress, Report

@@ -35,10 +35,6 @@ Score: TypeAlias = "Callable[[Embeddings], NDArray[np.float32]]"
 class Disk(Protocol):
     """Where a state reads what it does not hold; `store.Store` is one."""
 
-    def texts(self) -> tuple[list[str], Embeddings] | None:
-        """Return the captions that scores are calibrated with, and their vectors (M, D)."""
-        ...
-
     def count_clips(self) -> int:
         """How many clips there are."""
         ...

@@ -21,7 +21,7 @@ from clap_musicgen.library.adding import Adding
 from clap_musicgen.library.asking import Asking, asked, check_k, check_min_score
 from clap_musicgen.library.calibration import Calibration
 from clap_musicgen.library.filters import sql
-from clap_musicgen.library.migrating import migrate
+from clap_musicgen.library.migrating import up_to_date
 from clap_musicgen.library.paths import Paths, gone, is_under, listed, path_key
 from clap_musicgen.library.picking import check_per
 from clap_musicgen.library.place import locate
@@ -103,9 +103,7 @@ class Library:
         description = folders.read_description(place)
         folders.check_model(place, description, model)
         if description.format < folders.FORMAT:
-            with folders.writing(place, timeout=WRITER_SECONDS):
-                migrate(place, folders.read_description(place))
-                _keep_texts(Store(place.target, dim=description.dim), model)
+            up_to_date(place, timeout=WRITER_SECONDS)
         return cls(place, model, Store(place.target, dim=description.dim))
 
     @staticmethod
@@ -476,9 +474,8 @@ class Library:
         asking = self._ask()
         if condition is None:
             return asking, None
-        keys = self._open_store().keys_where(condition)
-        rows = (asking.state.row_of_key.get(key) for key in keys)
-        return asking, np.asarray(sorted(row for row in rows if row is not None), dtype=np.int64)
+        rows = asking.state.row_of_key.rows(self._open_store().keys_where(condition))
+        return asking, np.sort(rows[rows >= 0])
 
     def _open_store(self) -> Store:
         if self._store is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from clap_musicgen.library import rows
-from clap_musicgen.library.folder import FORMAT, Description, write_description
+from clap_musicgen.library.folder import FORMAT, Description, read_description, write_description
 from clap_musicgen.library.store import CLIPS, TEXTS, TRACKS, undisturbed
 from clap_musicgen.library.tables import Database
 
@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 
     from clap_musicgen.library.place import Place
     from clap_musicgen.library.tables import Table
+
+
+def up_to_date(place: Place, *, timeout: float = 0.0) -> Description:
+    """Read a library's description, once the library is of the present format.
+
+    Raises:
+        LibraryBusyError: it is of an older one, and somebody still writes after `timeout` seconds.
+        LibraryError: as of `migrate`.
+    """
+    description = read_description(place)
+    if description.format < FORMAT:
+        with place.writing(timeout=timeout):
+            migrate(place, read_description(place))
+        description = read_description(place)
+    return description
 
 
 def migrate(place: Place, description: Description) -> None:

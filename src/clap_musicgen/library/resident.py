@@ -213,7 +213,9 @@ class State:
 
         The first of equal clips. A content that has been removed since is one segment.
         """
-        return self._spans(np.asarray(content_rows), direction, self.correction)
+        found = self._indexed.clips_of(np.unique(content_rows))
+        scores = self.correction.music(found.vectors) @ direction
+        return clips.spans(found, scores, content_rows, self._durations[content_rows])
 
     # In memory
 
@@ -248,16 +250,6 @@ class State:
         best = best[of_tracks[best] > -np.inf]
         tracks = best if rows is None else np.asarray(rows, dtype=np.int64)[best]
         return Ranking(tracks, of_tracks[best].astype(np.float32))
-
-    def _spans(
-        self,
-        content_rows: NDArray[np.int64],
-        direction: NDArray[np.float32],
-        correction: Correction,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        found = self._indexed.clips_of(np.unique(content_rows))
-        scores = correction.music(found.vectors) @ direction
-        return clips.spans(found, scores, content_rows, self._durations[content_rows])
 
     def _allowed(self, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """(U,) the first track of each content that may answer, or -1."""
