@@ -1,6 +1,6 @@
 """Where the clips of each content lie, so that a few are read without searching for them.
 
-Reading by place is some ten times faster than by an index of the contents, and needs none. Places
+Reading by place is faster than by an index of the contents, and needs none. Places
 hold for one version of the table only: `Layout` keeps reading that version. Knows the table only by
 what it can do.
 """

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 EXACT_UP_TO = 250_000
 """Vectors that are searched one by one in memory; beyond, LanceDB's index finds candidates.
 
-The index is IVF with 8-bit numbers: it is built in seconds for 100,000 vectors and, with the
-candidates below, finds the best ten of 400,000 by sounds and by words alike. One-bit numbers
-(RaBitQ) found 60 % by words, HNSW and product quantisation took minutes to build.
+The index is IVF with 8-bit numbers; `benchmarks/library_size.py` measures it. When it was chosen,
+one-bit numbers (RaBitQ) found too little by words, and HNSW and product quantisation were slow to
+build.
 """
 ROWS_PER_PARTITION = 4_096
 LEAST_CANDIDATES = 200
