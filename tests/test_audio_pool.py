@@ -106,9 +106,9 @@ def test_bad_files_fail_with_a_reason_and_the_rest_goes_on(
                 pool.decode([str(text), missing, cut, tmp_path, odd, songs[2]])
             ).items()
         }
-    assert last[text] == Failed(text, "the content is not audio")
-    assert last[missing] == Failed(missing, "no such file or directory")
-    assert last[tmp_path] == Failed(tmp_path, "is a folder, not a file")
+    assert last[text] == Failed(text, "the content is not audio", "NotAudioError")
+    assert last[missing] == Failed(missing, "no such file or directory", "UnreadableAudioError")
+    assert last[tmp_path] == Failed(tmp_path, "is a folder, not a file", "UnreadableAudioError")
     assert isinstance(finished := last[cut], Finished)
     assert finished.problem.startswith("truncated: 0.8 of 1.7 s")
     assert isinstance(last[odd], Finished)
@@ -180,7 +180,7 @@ def test_leaving_early_ends_the_workers_in_the_middle(tmp_path: Path) -> None:
         events = pool.decode(paths)
         next(events)
         pids = workers_of(pool)
-        events.close()  # type: ignore[attr-defined]
+        events.close()
         assert eventually_gone(pids)
         again = pool.decode(paths[:1])
         assert next(again) is not None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_musicgen.errors import InputTypeError, LibraryError
+from clap_musicgen.errors import InputError, InputTypeError, LibraryError
 from clap_musicgen.library.paths import (
     absolute,
     gone,
@@ -29,6 +29,8 @@ def test_absolute_and_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert absolute("~/Music/../a") == "/home/nina/a"
     assert absolute("b/./c//d") == str(tmp_path / "b" / "c" / "d")
     assert listed(Path("x")) == listed("x") == listed(["x"]) == [str(tmp_path / "x")]
+    with pytest.raises(InputError, match="name of no user"):
+        absolute("~nobody-of-that-name/a")
     with pytest.raises(InputTypeError, match="paths must be"):
         listed(b"x")  # type: ignore[arg-type]
 

@@ -188,6 +188,19 @@ def test_a_killed_writers_lock_ends(place: Place, monkeypatch: pytest.MonkeyPatc
 # Only object stores
 
 
+def test_files_of_a_folder_in_it(place: Place) -> None:
+    assert place.names("lists") == []
+    place.write("lists/b", b"one")
+    place.write("lists/a: 100%", b"two")
+    place.write("other", b"three")
+    assert place.names("lists") == ["a: 100%", "b"]
+    assert place.names() == ["lists", "other"]
+    assert place.read("lists/a: 100%") == b"two"
+    place.delete("lists/b")
+    place.delete("lists/b")
+    assert place.names("lists") == ["a: 100%"]
+
+
 @pytest.fixture
 def s3(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return bucket(request, monkeypatch, tmp_path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,13 @@ from clap_musicgen.errors import (
 from clap_musicgen.library import Library, Match
 from clap_musicgen.library.calibration import Correction
 from clap_musicgen.library.filters import Filters
-from clap_musicgen.library.query import Phrase, compose, embed_sound
+from clap_musicgen.library.paths import path_key
+from clap_musicgen.library.query import Heard, Phrase, compose, embed_sound
+from clap_musicgen.library.records import Found
 from fake_embedder import FakeEmbedder
 from library_music import RATE, everything, write_tone, write_tones
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 TONES = (110, 220, 440, 880, 1760, 3520)
@@ -329,3 +330,65 @@ def test_an_open_library_sees_what_another_one_writes(tmp_path: Path) -> None:
     assert titles(reader.search("440")) == ["a"]
     writer.remove(path)
     assert reader.search("440") == []
+
+
+def test_what_was_embedded_before_asks_as_its_file_does(library: Library, music: Path) -> None:
+    path = str(music / "440.flac")
+    heard = Heard(library.vectors([path])[0], "the upload")
+    assert library.search(like=heard) == library.search(like=path)
+    assert library.search("110", unlike=[heard]) == library.search("110", unlike=path)
+    found = [match.track.title for match in library.similar(heard, k=1)]
+    assert found == ["Tone 440"]  # it is no track, so that none is left out
+    with pytest.raises(InputError, match="the upload must be 12 finite numbers"):
+        library.search(like=Heard(np.ones(3, dtype=np.float32), "the upload"))
+
+
+def test_scores_of_all_tracks(library: Library) -> None:
+    scores = library.scores("440", without="110")
+    assert scores.shape == (len(library),)
+    by_path = {track.path: score for track, score in zip(library.tracks(), scores, strict=True)}
+    for match in library.search("440", without="110", k=100, fold=False):
+        assert by_path[match.track.path] == pytest.approx(match.score, abs=1e-6)
+
+
+def test_vectors_are_those_of_the_library_or_embedded(
+    library: Library, music: Path, tmp_path: Path
+) -> None:
+    other = write_tone(tmp_path / "other.wav", 500)
+    track = music / "440.flac"
+    found = library.vectors([other, track, Heard(np.eye(12, dtype=np.float32)[0])])
+    np.testing.assert_array_equal(found[0], embed_sound(FakeEmbedder(), other))
+    mean = np.array(everything(Path(library.path))[str(track)].mean)
+    np.testing.assert_array_equal(found[1], mean.astype(np.float32))
+    np.testing.assert_array_equal(found[2], np.eye(12)[0])
+    assert library.vectors([]).shape == (0, 12)
+    with pytest.raises(TrackNotFoundError):
+        library.vectors([tmp_path / "none.wav"])
+
+
+def test_find_by_words(library: Library) -> None:
+    assert library.find().total == len(library)
+    found = library.find("nina TÓNE 22")
+    assert [track.title for track in found.tracks] == ["Tone 220"]
+    page = library.find("tone", offset=1, limit=2)
+    assert page.total == len(TONES) + 1  # and the copy
+    assert list(page.tracks) == [t for t in library.tracks() if "Tone" in t.title][1:3]
+    assert library.find("tone", offset=100) == Found(page.total, ())
+
+
+def test_a_track_by_its_key(library: Library) -> None:
+    for track in library.tracks():
+        assert library.track(path_key(track.path)) == track
+    with pytest.raises(TrackNotFoundError, match="'0000'"):
+        library.track("0000")
+
+
+def test_tags_of_one_track(library: Library, music: Path) -> None:
+    labels = {"pitch": ["110", "440", "3520"], "mood": ["calm"]}
+    path = music / "440.flac"
+    own = [tag for tag in library.tags(labels, min_score=0.5) if tag.track.path == str(path)]
+    found = library.tags(labels, path=path, min_score=0.5)
+    assert [(tag.facet, tag.label) for tag in found] == [(tag.facet, tag.label) for tag in own]
+    assert ("pitch", "440") in [(tag.facet, tag.label) for tag in found]
+    with pytest.raises(TrackNotFoundError):
+        library.tags(labels, path=music / "none.flac")

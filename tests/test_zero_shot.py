@@ -12,10 +12,12 @@ from clap_musicgen.embedding import Embeddings, Waveform, unit
 from clap_musicgen.errors import InputError, InputTypeError
 from clap_musicgen.evaluation.zero_shot import (
     PROMPTS,
+    as_choice,
     by_prompt,
     ensemble,
     label_vectors,
     prompt_vectors,
+    rank_labels,
     zero_shot,
 )
 
@@ -206,3 +208,20 @@ def test_mistakes_are_named() -> None:
         zero_shot(np.eye(2), [["a"], ["a"]], ["a", "A "], np.eye(2))
     with pytest.raises(InputError, match="one each"):
         zero_shot(np.eye(2), [["a"]], ["a", "b"], np.eye(2))
+
+
+def test_labels_are_ranked_for_each_piece() -> None:
+    vectors = unit(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+    music = unit(np.array([[0.0, 2.0], [3.0, 4.0]]))
+    first, second = rank_labels(music, LABELS, vectors)
+    assert [one.label for one in first] == ["metal", "jazz", "ambient"]  # of equal ones the earlier
+    assert [one.cosine for one in second] == pytest.approx([0.8, 0.6, 0.6])
+    weights = np.exp(np.array([0.8, 0.6, 0.6]) / 0.1)
+    assert [one.share for one in second] == pytest.approx(list(weights / weights.sum()), rel=1e-5)
+
+
+def test_what_is_a_choice() -> None:
+    assert as_choice([" jazz", "metal "]) == ["jazz", "metal"]
+    for labels in ([], ["jazz"], ["jazz", "jazz "], ["jazz", " "]):
+        with pytest.raises(InputError, match="two or more different"):
+            as_choice(labels)

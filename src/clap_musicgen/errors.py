@@ -17,7 +17,8 @@
         ├── LibraryModelError            the library holds another model's vectors
         ├── LibraryBusyError             another process is writing to it
         ├── LibraryQueryError            the question cannot be understood
-        └── TrackNotFoundError           no such track in it
+        ├── TrackNotFoundError           no such track in it
+        └── PlaylistNotFoundError        no playlist of that name is kept with it
 
 Each message names the value, the file and the way out, so that the command line can print it alone.
 """
@@ -102,3 +103,7 @@ class LibraryQueryError(LibraryError):
 
 class TrackNotFoundError(LibraryError):
     """The library has no such track."""
+
+
+class PlaylistNotFoundError(LibraryError):
+    """The library has no playlist of that name."""

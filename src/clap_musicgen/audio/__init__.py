@@ -1,4 +1,5 @@
-"""From files to waveforms: finding, decoding, resampling and cutting audio.
+"""From files to waveforms: finding, decoding, resampling and cutting audio; covers, and WAV to play.
 
-Knows nothing of models or libraries. Third-party doors: PyAV (decode), soxr and tinytag (files).
+Knows nothing of models or libraries. Third-party doors: PyAV (decode), soxr (files, playing) and
+tinytag (files, pictures).
 """

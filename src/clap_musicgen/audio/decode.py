@@ -134,6 +134,18 @@ def decode(path: Path, tally: Tally) -> Iterator[Block]:
         EmptyAudioError: an audio container without a single sample that can be decoded.
         UnreadableAudioError: missing, no permission, no regular file, or an I/O error.
     """
+    for rate, planes, channels in decode_planes(path, tally):
+        waveform, broken = mono(planes, channels=channels)
+        tally.broken_numbers += broken
+        yield rate, waveform
+
+
+def decode_planes(path: Path, tally: Tally) -> Iterator[tuple[int, list[NDArray[Any]], int]]:
+    """Decode a file to what `mono` takes: the rate in Hz, the planes, and the number of channels.
+
+    The planes are views of memory that the next step overwrites. Otherwise, and in its errors, as
+    `decode`.
+    """
     with open_regular(path) as file, _open_container(path, file, tally) as container:
         stream = _audio_stream(path, container)
         _read_headers(path, container, stream, tally)
@@ -141,12 +153,10 @@ def decode(path: Path, tally: Tally) -> Iterator[Block]:
             rate, samples = int(frame.sample_rate), int(frame.samples)
             if not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
                 raise NotAudioError(path, f"its header states a sample rate of {rate} Hz")
-            waveform, broken = mono(_planes(frame), channels=frame.layout.nb_channels)
-            tally.broken_numbers += broken
             tally.samples[rate] += samples
             if frame.time is not None:
                 tally.end = frame.time + samples / rate
-            yield rate, waveform
+            yield rate, _planes(frame), int(frame.layout.nb_channels)
     if tally.seconds == 0:
         raise _nothing_decoded(path, tally)
 

@@ -25,7 +25,7 @@ from clap_musicgen.audio.worker import read_message
 from clap_musicgen.errors import ClapMusicGenError, InputError, InputTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
     from types import TracebackType
 
 _PROGRAM = "from clap_musicgen.audio.worker import main; main()"
@@ -53,10 +53,14 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Instead of `Finished`: the file cannot be used; drop the clips it already gave."""
+    """Instead of `Finished`: the file cannot be used; drop the clips it already gave.
+
+    `kind` is the name of the AudioError that the decoder raised, "" after a crash.
+    """
 
     path: Path
     reason: str
+    kind: str = ""
 
 
 Event: TypeAlias = Decoded | Finished | Failed
@@ -75,8 +79,23 @@ class DecodePool:
     Ctrl-C in the loop, and even the sudden death of this process leave no worker behind.
     """
 
-    def __init__(self, *, sample_rate: int, clip_seconds: float, workers: int = 1) -> None:
+    def __init__(
+        self,
+        *,
+        sample_rate: int,
+        clip_seconds: float,
+        workers: int = 1,
+        patience: float | None = None,
+        memory: int | None = None,
+    ) -> None:
         """Prepare a pool; the processes start with the first `decode`.
+
+        Args:
+            sample_rate: of the clips, in Hz.
+            clip_seconds: length of a full clip.
+            workers: how many processes.
+            patience: seconds without a single clip before a decoder counts as hung; 300 if None.
+            memory: bytes of address space that a process may take; None is no bound.
 
         Raises:
             InputError: a number that is not positive.
@@ -84,7 +103,12 @@ class DecodePool:
         clip_length(sample_rate=sample_rate, clip_seconds=clip_seconds)
         if workers < 1:
             raise InputError(f"workers must be at least 1, not {workers!r}")
+        if patience is not None and not patience > 0:
+            raise InputError(f"patience must be positive, not {patience!r} s")
+        self._patience = patience
         self._arguments = [str(sample_rate), str(clip_seconds)]
+        if memory is not None:
+            self._arguments.append(str(memory))
         self._workers: list[_Worker | None] = [None] * workers
         self._run: _Run | None = None
 
@@ -101,7 +125,7 @@ class DecodePool:
         """Close."""
         self.close()
 
-    def decode(self, paths: Iterable[str | Path]) -> Iterator[Event]:
+    def decode(self, paths: Iterable[str | Path]) -> Generator[Event, None, None]:
         """Decode files; the events of different files may interleave.
 
         Every path ends in exactly one `Finished` or `Failed`.
@@ -117,8 +141,8 @@ class DecodePool:
             raise InputError("this pool is already decoding: finish or close that first")
         return self._events([Path(path) for path in paths])
 
-    def _events(self, paths: list[Path]) -> Iterator[Event]:
-        run = self._run = _Run(self._workers, self._arguments, paths)
+    def _events(self, paths: list[Path]) -> Generator[Event, None, None]:
+        run = self._run = _Run(self._workers, self._arguments, paths, self._patience)
         try:
             yield from run.events()
         finally:
@@ -139,8 +163,13 @@ class _Run:
     """One `decode`: a thread per worker takes paths from a common list and queues the events."""
 
     def __init__(
-        self, workers: list[_Worker | None], arguments: list[str], paths: list[Path]
+        self,
+        workers: list[_Worker | None],
+        arguments: list[str],
+        paths: list[Path],
+        patience: float | None,
     ) -> None:
+        self._patience = patience
         self._workers, self._arguments = workers, arguments
         self._paths = deque(paths)  # its popleft is atomic
         self._queue: Queue[Event | BaseException | None] = Queue(maxsize=2 * len(workers))
@@ -219,9 +248,10 @@ class _Run:
                 continue
 
     def _end_hung_workers(self) -> None:
+        patience = self._patience or _PATIENCE
         for worker in self._workers:
-            if worker is not None and worker.silent_seconds > _PATIENCE:
-                worker.kill(f"gave nothing for {_PATIENCE:g} s")
+            if worker is not None and worker.silent_seconds > patience:
+                worker.kill(f"gave nothing for {patience:g} s")
 
 
 class _Worker:
@@ -238,7 +268,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment(),
+            env=environment(),
             start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone
         )
         self._ready = False
@@ -269,7 +299,7 @@ class _Worker:
             if message["event"] == "finished":
                 yield Finished(path, message["duration"], message["problem"])
             else:
-                yield Failed(path, message["reason"])
+                yield Failed(path, message["reason"], message["kind"])
             return
         self.busy = False
         yield Failed(path, f"the decoder crashed: {self.death()}")
@@ -312,8 +342,8 @@ class _Worker:
         self._log.close()
 
 
-def _environment() -> dict[str, str]:
-    """Let a worker find the same modules, and compute with one thread."""
+def environment() -> dict[str, str]:
+    """What lets a child process find the same modules, and compute with one thread."""
     search = os.pathsep.join(path for path in sys.path if path)
     single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return os.environ | single | {"PYTHONPATH": search}

@@ -61,18 +61,33 @@ def serve(requests: BinaryIO, answers: BinaryIO, *, sample_rate: int, clip_secon
                 place = {"event": "clip", "start": clip.start, "end": clip.end}
                 write_message(answers, place, clip.waveform)
         except AudioError as error:
-            write_message(answers, {"event": "failed", "reason": error.reason})
+            kind = type(error).__name__
+            write_message(answers, {"event": "failed", "reason": error.reason, "kind": kind})
         else:
             end = {"event": "finished", "duration": stream.duration, "problem": stream.problem}
             write_message(answers, end)
 
 
+def bounded(memory: int) -> None:
+    """Let this process take no more than so many bytes, where the system has such a bound."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+
+
 def main() -> None:
-    """Serve on the standard streams; arguments: sample rate in Hz, clip length in seconds."""
+    """Serve on the standard streams.
+
+    Arguments: sample rate in Hz, clip length in seconds, and perhaps the memory it may take.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # so that nothing else can write between the messages
     sample_rate, clip_seconds = int(sys.argv[1]), float(sys.argv[2])
+    if len(sys.argv) > 3:
+        bounded(int(sys.argv[3]))
     try:
         serve(sys.stdin.buffer, answers, sample_rate=sample_rate, clip_seconds=clip_seconds)
         answers.close()

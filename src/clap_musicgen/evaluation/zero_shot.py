@@ -7,7 +7,7 @@ and vectors: no files, no training.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +38,56 @@ RESAMPLES = 500
 
 PROMPTS = ("{}", "{} music", "a {} track", "this is {} music")
 """The whole prompt set. It was written down before any score was seen; it is the same for all."""
+
+
+SHARE_TEMPERATURE = 0.1
+"""Cosines are divided by it before the softmax, or all shares would look alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """One of a few labels, for one piece.
+
+    Attributes:
+        label: the label.
+        share: softmax of cosine / SHARE_TEMPERATURE over the labels; it ranks them and is no
+            probability.
+        cosine: of the piece with the label's vector.
+    """
+
+    label: str
+    share: float
+    cosine: float
+
+
+def as_choice(labels: Sequence[str]) -> list[str]:
+    """Return labels without spaces around them; InputError unless there are two different ones."""
+    stripped = [label.strip() for label in labels]
+    if not all(stripped) or len(set(stripped)) < max(2, len(stripped)):
+        raise InputError(
+            f"the labels {list(labels)} are no choice: give two or more different ones"
+        )
+    return stripped
+
+
+def rank_labels(
+    music: Embeddings, labels: Sequence[str], vectors: Embeddings
+) -> list[list[Ranked]]:
+    """For each of N pieces the C labels, best first; of equal ones the earlier.
+
+    Args:
+        music: (N, D) embeddings of the pieces.
+        labels: C labels.
+        vectors: (C, D), from `label_vectors`.
+    """
+    found = []
+    for piece in music:  # one by one, so that a piece scores the same in any company
+        own = vectors @ piece
+        weights = np.exp((own - own.max()) / SHARE_TEMPERATURE)
+        shares = weights / weights.sum()
+        order = np.argsort(-own, kind="stable").tolist()
+        found.append([Ranked(labels[at], float(shares[at]), float(own[at])) for at in order])
+    return found
 
 
 def label_vectors(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clap_musicgen.embedding import Embedder
+    from clap_musicgen.embedding import Embedder, Embeddings
     from clap_musicgen.library.calibration import Calibration, Kind
     from clap_musicgen.library.picking import Per
     from clap_musicgen.library.query import Phrase, Sound
@@ -164,6 +164,19 @@ class Asking:
             return Sounding(queries.embed_sound(self.model, path), None)
         row = int(np.flatnonzero(self.state.content_rows == content_row)[0])
         return Sounding(self.state.vectors(np.array([row]))[0], content_row)
+
+    def vectors(self, sounds: Sequence[Sound]) -> Embeddings:
+        """Return the raw mean directions of sounds → (N, D); errors as of `sounding`."""
+        found = np.zeros((len(sounds), self.model.dim), dtype=np.float32)
+        paths = [
+            path_key(absolute(sound)) if isinstance(sound, (str, os.PathLike)) else ""
+            for sound in sounds
+        ]
+        rows = self.state.row_of_key.rows(paths)
+        found[rows >= 0] = self.state.vectors(rows[rows >= 0])
+        for place in np.flatnonzero(rows < 0).tolist():
+            found[place] = self.sounding(sounds[place]).vector
+        return found
 
     def _content_row(self, path: str) -> int | None:
         row = self.state.row_of_key.get(path_key(path))

@@ -22,6 +22,8 @@ FORMAT = 2
 1: vectors as float32. 2: vectors as float16."""
 DESCRIPTION = "library.json"
 TABLES = ("clips.lance", "texts.lance", "tracks.lance")
+MAP = "map.npz"
+"""What `mapping` keeps beside the tables; without it a map is only computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def check_model(place: AnyPlace, description: Description, model: Embedder) -> N
 def check_vacant(place: AnyPlace) -> None:
     """LibraryError if there is anything but what an interrupted creation leaves behind."""
     place = locate(place)
-    ours = {DESCRIPTION, f"{DESCRIPTION}.new", LOCK, WRITER, *TABLES}
+    ours = {DESCRIPTION, f"{DESCRIPTION}.new", LOCK, WRITER, MAP, *TABLES}
     foreign = [name for name in place.names() if name not in ours and not name.startswith(LOCK)]
     if foreign:
         raise LibraryError(

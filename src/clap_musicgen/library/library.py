@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from threading import RLock
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,16 +15,18 @@ from clap_musicgen.audio.files import find_audio
 from clap_musicgen.errors import InputError, LibraryError, TrackNotFoundError
 from clap_musicgen.library import duplicates as copies
 from clap_musicgen.library import folder as folders
-from clap_musicgen.library import playlists, tagging
+from clap_musicgen.library import playlists, saved, tagging
 from clap_musicgen.library.adding import Adding
-from clap_musicgen.library.asking import Asking, asked, check_k, check_min_score
-from clap_musicgen.library.calibration import Calibration
+from clap_musicgen.library.asking import asked, check_k, check_min_score
+from clap_musicgen.library.current import Current
 from clap_musicgen.library.filters import sql
+from clap_musicgen.library.mapping import Mapper
 from clap_musicgen.library.migrating import up_to_date
 from clap_musicgen.library.paths import Paths, gone, is_under, listed, path_key
 from clap_musicgen.library.picking import check_per
 from clap_musicgen.library.place import locate
-from clap_musicgen.library.records import Info, Match, Progress, Report, Segment, Track
+from clap_musicgen.library.query import as_sounds
+from clap_musicgen.library.records import Found, Info, Match, Progress, Report, Segment, Track
 from clap_musicgen.library.store import Store
 from clap_musicgen.library.vocabulary import VOCABULARY, bank
 
@@ -37,15 +38,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from clap_musicgen.embedding import Embedder
+    from clap_musicgen.embedding import Embedder, Embeddings
     from clap_musicgen.library.adding import Engine, Run
+    from clap_musicgen.library.asking import Asking
     from clap_musicgen.library.checking import CheckReport
     from clap_musicgen.library.duplicates import Copy
     from clap_musicgen.library.exchange import Exported
     from clap_musicgen.library.filters import Filters
+    from clap_musicgen.library.mapping import Map
     from clap_musicgen.library.picking import Per
     from clap_musicgen.library.place import Place
+    from clap_musicgen.library.projecting import Method, Projection
     from clap_musicgen.library.query import Phrase, Sound
+    from clap_musicgen.library.saved import Playlist, SavedPlaylist
     from clap_musicgen.library.tagging import Tag
 
     Words: TypeAlias = str | Phrase | Sequence[str | Phrase]
@@ -59,7 +64,8 @@ class Library:
     """Tracks and the vectors of one model, searchable by words and by sound.
 
     Open one with `Library.open`. Any number of processes may search while one adds; what it commits
-    is seen by the next search. One object may be used from several threads.
+    is seen by the next search, in a large library within two seconds (see `current`). One object
+    may be used from several threads.
     """
 
     def __init__(self, place: Place, model: Embedder, store: Store) -> None:
@@ -67,8 +73,8 @@ class Library:
         self.path = str(place)
         self._place, self._model = place, model
         self._store: Store | None = store
-        self._asking: Asking | None = None
-        self._loading = RLock()
+        self._current = Current(store, model, library=self.path)
+        self._maps = Mapper(place, model)
 
     @classmethod
     def open(
@@ -130,7 +136,9 @@ class Library:
 
     def close(self) -> None:
         """Free the memory; the object cannot be used afterwards. Closing twice is fine."""
-        self._store = self._asking = None
+        self._store = None
+        self._current.close()
+        self._maps.close()
 
     # Changing
 
@@ -168,7 +176,7 @@ class Library:
         if workers < 1:
             raise InputError(f"workers must be at least 1, not {workers!r}")
         found = find_audio(roots)
-        with folders.writing(self._place, timeout=wait) as lease:
+        with self._current.changing(), folders.writing(self._place, timeout=wait) as lease:
             store.sweep()
             _keep_texts(store, self._model)
             removed = _gone(store, roots, found) if prune else []
@@ -197,7 +205,7 @@ class Library:
         """
         store = self._open_store()
         roots = listed(paths)
-        with folders.writing(self._place):
+        with self._current.changing(), folders.writing(self._place):
             present = [track.path for track in store.tracks()]
             under = {root: [path for path in present if is_under(path, root)] for root in roots}
             missing = [root for root, tracks in under.items() if not tracks]
@@ -227,14 +235,16 @@ class Library:
         from clap_musicgen.library.importing import import_library
 
         self._open_store()
-        return import_library(self._place, file, on_progress=on_progress)
+        with self._current.changing():
+            return import_library(self._place, file, on_progress=on_progress)
 
     def check(self, *, repair: bool = False) -> CheckReport:
         """Look at every row, and put right what can be; see `checking.check_library`."""
         from clap_musicgen.library.checking import check_library
 
         self._open_store()
-        return check_library(self._place, repair=repair)
+        with self._current.changing():
+            return check_library(self._place, repair=repair)
 
     # Asking
 
@@ -245,6 +255,44 @@ class Library:
     def tracks(self) -> list[Track]:
         """Return all tracks, by path."""
         return list(self._open_store().tracks())
+
+    def track(self, key: str) -> Track:
+        """Return the track with this key, `paths.path_key` of its path; no file is looked at.
+
+        Raises:
+            TrackNotFoundError: there is none.
+        """
+        state = self._ask().state
+        row = state.row_of_key.get(key)
+        if row is None:
+            raise TrackNotFoundError(f"the library {self.path!r} has no track with the id {key!r}")
+        return state.tracks[row]
+
+    def find(self, text: str = "", *, offset: int = 0, limit: int = 100) -> Found:
+        """Return some of the tracks by path: those whose tags hold every word of a text.
+
+        Args:
+            text: words, regardless of case and accents; "" finds all.
+            offset: how many to pass over.
+            limit: how many to return at most.
+        """
+        tracks = self._ask().state.tracks
+        rows = tracks.find(text)
+        chosen = rows[max(0, offset) : max(0, offset) + max(0, limit)]
+        return Found(len(rows), tuple(tracks.pick(chosen)))
+
+    def vectors(self, sounds: Sequence[Sound]) -> Embeddings:
+        """Return the mean directions of sounds → (N, D); of tracks, as they were indexed.
+
+        Raises:
+            TrackNotFoundError: one is a path of neither a track nor a file.
+            AudioError: a file cannot be used.
+        """
+        return self._ask().vectors(as_sounds(sounds, name="sounds"))
+
+    def version(self) -> int:
+        """Number of the state that a question is answered from now; it rises with every change."""
+        return self._ask().state.version
 
     def info(self) -> Info:
         """Describe the library."""
@@ -355,6 +403,22 @@ class Library:
             rows = others if rows is None else np.intersect1d(rows, others, assume_unique=True)
         return asking.matches(direction, k=k, rows=rows, per=per, fold=fold, min_score=min_score)
 
+    def scores(
+        self,
+        query: Words | None = None,
+        *,
+        like: Sounds | None = None,
+        unlike: Sounds | None = None,
+        without: Words | None = None,
+    ) -> NDArray[np.float32]:
+        """Return what every track scores for a question → (N,), in the order of `tracks`.
+
+        The scores are those of `Match.score`. Arguments and errors are those of `search`.
+        """
+        question = asked(query, without=without, like=like, unlike=unlike)
+        asking = self._ask()
+        return asking.state.scores(asking.direction(question).vector)
+
     # Lists
 
     def playlist(
@@ -399,6 +463,37 @@ class Library:
         chosen = playlists.theme(asking.pool(rows), length, per_artist=per_artist)
         return [asking.state.tracks[row] for row in rows[chosen].tolist()]
 
+    def playlists(self) -> list[SavedPlaylist]:
+        """Return the playlists that are saved with the library, by name."""
+        self._open_store()
+        return saved.listed(self._place)
+
+    def save_playlist(self, name: str, paths: Paths, *, replace: bool = False) -> Playlist:
+        """Save tracks of the library, in this order, as a playlist; see `saved.save`.
+
+        Raises:
+            InputError: the name cannot be used or is taken, or there are no tracks.
+            TrackNotFoundError: one of `paths` is not in the library; nothing is saved.
+        """
+        asking = self._ask()
+        tracks = [asking.state.tracks[asking.row_of(path)] for path in listed(paths)]
+        return saved.save(self._place, name, tracks, replace=replace)
+
+    def saved_playlist(self, name: str) -> Playlist:
+        """Return a saved playlist; PlaylistNotFoundError if there is none of that name."""
+        state = self._ask().state
+
+        def track_of(path: str) -> Track | None:
+            row = state.row_of_key.get(path_key(path))
+            return None if row is None else state.tracks[row]
+
+        return saved.load(self._place, name, track_of)
+
+    def delete_playlist(self, name: str) -> None:
+        """Delete a saved playlist, not its tracks; PlaylistNotFoundError if there is none."""
+        self._open_store()
+        saved.delete(self._place, name)
+
     def duplicates(self) -> list[list[Copy]]:
         """Return groups of tracks that are the same recording, the best copy first.
 
@@ -417,6 +512,7 @@ class Library:
         self,
         labels: Mapping[str, Sequence[str]] | Sequence[str] | None = None,
         *,
+        path: str | os.PathLike[str] | None = None,
         min_score: float = tagging.MIN_SCORE,
         per_facet: int = tagging.PER_FACET,
     ) -> list[Tag]:
@@ -424,47 +520,68 @@ class Library:
 
         Args:
             labels: a list, or lists by facet; None is `vocabulary.VOCABULARY`.
+            path: only those of this track.
             min_score: the calibrated score that a tag needs.
             per_facet: how many tags of a facet at most.
 
         Raises:
             InputError, InputTypeError: the labels or a value cannot be used.
+            TrackNotFoundError: there is no track `path`.
         """
         check_min_score(min_score)
         chosen = tagging.labels_of(VOCABULARY if labels is None else labels)
         asking = self._ask()
         state = asking.state
-        directions = tagging.directions_of(self._model, chosen, state.correction)
+        tracks: Sequence[Track] = state.tracks
+        music, content_rows = None, state.content_rows
+        if path is not None:
+            row = asking.row_of(path)
+            tracks, content_rows = [tracks[row]], np.zeros(1, dtype=np.int64)
+            music = state.vectors(np.array([row]))
         scores = tagging.tag_scores(
-            state.means(),
-            directions,
+            state.means() if music is None else music,
+            self._current.directions_of(chosen, state.correction),
             correction=state.correction,
             calibration=asking.calibration,
         )
         return tagging.tags_of(
-            state.tracks,
-            state.content_rows,
+            tracks,
+            content_rows,
             scores,
             chosen,
             min_score=min_score,
             per_facet=per_facet,
         )
 
+    def map(self, *, method: Method | None = None, by: Projection | None = None) -> Map:
+        """Return all tracks as points of a plane, near to what sounds alike, with genre and mood.
+
+        Computed once and kept with the library: seconds, or a minute for 50,000 tracks; made anew
+        when tracks have come or gone.
+
+        Args:
+            method: "pacmap" or "pca"; None is PaCMAP where it is installed (the extra `map`).
+            by: computes it, and can be ended from another thread.
+
+        Raises:
+            InputError: there is no such method, or it is not installed.
+            LibraryError: it failed, or was ended.
+        """
+        return self._maps.make(self._ask(), method=method, by=by)
+
+    def map_so_far(self) -> Map | None:
+        """Return the map as `map` has left it, at once; None if there is none yet.
+
+        Tracks that have come since lie where their neighbours do; see `Map.fresh`.
+        """
+        return self._maps.current(self._ask())
+
     # Inside
 
     def _ask(self) -> Asking:
-        """Return what answers for the library's present state; read again if someone has written."""
-        store = self._open_store()
-        with self._loading:
-            if self._asking is None or self._asking.state.version != store.version():
-                state = store.resident()
-                held = store.texts()
-                texts = self._model.embed_text(bank()) if held is None else held[1]
-                calibration = Calibration.fit(
-                    texts, state.sample(), state.correction, tracks=len(state.row_of_content)
-                )
-                self._asking = Asking(self._model, state, calibration, self.path)
-            return self._asking
+        """Return what answers for the library's present state, as far as `current` knows it."""
+        self._open_store()
+        return self._current.asking()
 
     def _among(
         self, filters: Filters | None, where: str | None

@@ -84,10 +84,15 @@ class Bucket:
         with _explained(self.uri, "write to"):
             _obstore().put(self._store(), name, content)
 
-    def names(self) -> list[str]:
-        """Names of what lies directly below, sorted."""
+    def delete(self, name: str) -> None:
+        """Delete an object; nothing happens if there is none."""
+        with _explained(self.uri, "write to"), suppress(FileNotFoundError):
+            _obstore().delete(self._store(), name)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of what lies directly below, or below a folder, sorted."""
         with _explained(self.uri, "look into"):
-            found = _obstore().list_with_delimiter(self._store())
+            found = _obstore().list_with_delimiter(self._store(), folder or None)
         paths = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         return sorted(path.rstrip("/").rpartition("/")[2] for path in paths)
 

@@ -12,15 +12,23 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeAlias
 
-from clap_musicgen.errors import InputTypeError, LibraryError
+from clap_musicgen.errors import InputError, InputTypeError, LibraryError
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """A file or folder, or several."""
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
-    """Return the path under which a library keeps a file; links are not followed."""
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100 - resolve() would follow links
+    """Return the path under which a library keeps a file; links are not followed.
+
+    Raises:
+        InputError: it begins with ~ and the name of nobody.
+    """
+    try:
+        expanded = Path(path).expanduser()
+    except RuntimeError as error:  # no such user
+        raise InputError(f"{str(path)!r}: ~ stands before the name of no user here") from error
+    return os.path.abspath(expanded)  # noqa: PTH100 - resolve() would follow links
 
 
 def listed(paths: Paths) -> list[str]:

@@ -58,8 +58,12 @@ class Place(Protocol):
         """Write a file in one step: another process sees all of it or what was there before."""
         ...
 
-    def names(self) -> list[str]:
-        """Names of the files and folders in it, sorted."""
+    def delete(self, name: str) -> None:
+        """Delete a file; nothing happens if there is none. Raises OSError or LibraryError."""
+        ...
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the files and folders in it, or in a folder of it, which may be absent; sorted."""
         ...
 
     def size(self) -> int:
@@ -167,15 +171,23 @@ class Folder:
     def write(self, name: str, content: bytes) -> None:
         """Write beside it, then put it in its place."""
         draft = self.path / f"{name}.new"
+        if draft.parent != self.path:
+            draft.parent.mkdir(exist_ok=True)
         with draft.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(self.path / name)
 
-    def names(self) -> list[str]:
-        """Names of the files and folders in it, sorted."""
-        return sorted(entry.name for entry in self.path.iterdir())
+    def delete(self, name: str) -> None:
+        """Delete a file; nothing happens if there is none."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def names(self, folder: str = "") -> list[str]:
+        """Names of the files and folders in it, or in a folder of it, which may be absent; sorted."""
+        if folder and not (self.path / folder).is_dir():
+            return []
+        return sorted(entry.name for entry in (self.path / folder).iterdir())
 
     def size(self) -> int:
         """Bytes of all files, at any depth; files that vanish meanwhile do not count."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "WITHOUT_WEIGHT",
+    "Heard",
     "Phrase",
     "Query",
     "Question",
@@ -37,13 +39,28 @@ __all__ = [
     "parse",
 ]
 
-Sound: TypeAlias = str | os.PathLike[str] | Waveform
-"""An audio file, or (T,) float samples at the model's rate."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Heard:
+    """A sound that has been embedded already.
+
+    Attributes:
+        vector: (D,) unit vector, the mean direction of its clips, from the library's model.
+        label: what an error calls it.
+    """
+
+    vector: NDArray[np.float32]
+    label: str = "the sound"
+
+
+Sound: TypeAlias = str | os.PathLike[str] | Waveform | Heard
+"""An audio file, (T,) float samples at the model's rate, or what was embedded before."""
 Query: TypeAlias = str | Phrase | Sequence[str | Phrase]
 """Words: a text in the query language, or phrases, taken as they are."""
 
 WITHOUT_WEIGHT = 0.5
 """How much of the unwanted direction is subtracted; see `compose`."""
+_SOUNDS = (str, os.PathLike, np.ndarray, Heard)
 _SHORTEST = 1e-3  # of a composed vector: below it the parts have cancelled out
 
 
@@ -85,9 +102,9 @@ def as_sounds(given: Sound | Sequence[Sound] | None, *, name: str) -> list[Sound
     """
     if given is None:
         return []
-    several = [given] if isinstance(given, (str, os.PathLike, np.ndarray)) else given
+    several = [given] if isinstance(given, _SOUNDS) else given
     for sound in several if isinstance(several, Sequence) else [several]:
-        if not isinstance(sound, (str, os.PathLike, np.ndarray)):
+        if not isinstance(sound, _SOUNDS):
             raise InputTypeError(
                 f"{name} must be a path, an array of samples or a list of them, not "
                 f"{type(sound).__name__}"
@@ -103,12 +120,14 @@ def embed_words(model: Embedder, phrases: Sequence[Phrase]) -> Embeddings:
 
 
 def embed_sound(model: Embedder, sound: Sound) -> NDArray[np.float32]:
-    """Return the mean direction (D,) of a file's or waveform's clips, as a track's in a library.
+    """Return the mean direction (D,) of a sound's clips, as a track's in a library.
 
     Raises:
         AudioError: the file cannot be used.
-        InputError, InputTypeError: the waveform cannot be used.
+        InputError, InputTypeError: the waveform, or the vector of a Heard, cannot be used.
     """
+    if isinstance(sound, Heard):
+        return _fitting(sound, model)
     blocks: Iterable[Waveform]
     if isinstance(sound, (str, os.PathLike)):
         blocks = AudioStream(os.fspath(sound), sample_rate=model.sample_rate)
@@ -153,6 +172,16 @@ def compose(
 def _sum(weighted: Sequence[tuple[NDArray[np.float32], float]]) -> NDArray[np.float64]:
     vectors = np.asarray([vector for vector, _ in weighted], dtype=np.float64)
     return np.asarray(np.array([factor for _, factor in weighted]) @ vectors, dtype=np.float64)
+
+
+def _fitting(sound: Heard, model: Embedder) -> NDArray[np.float32]:
+    vector = np.asarray(sound.vector, dtype=np.float32)
+    if vector.shape != (model.dim,) or not np.isfinite(vector).all():
+        raise InputError(
+            f"the vector of {sound.label} must be {model.dim} finite numbers, as the library's "
+            f"model gives them, not of shape {vector.shape}"
+        )
+    return unit(vector)
 
 
 def _checked(waveform: Waveform) -> Waveform:

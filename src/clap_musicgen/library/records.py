@@ -76,6 +76,19 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """Some of the tracks that a text is found in.
+
+    Attributes:
+        total: how many there are.
+        tracks: those asked for, by path.
+    """
+
+    total: int
+    tracks: tuple[Track, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far an `add` has come.
 

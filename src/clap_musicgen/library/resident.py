@@ -138,6 +138,15 @@ class State:
         found = self._indexed.content_scores(direction, score, k=k, allowed=allowed)
         return self._best_tracks(found, rows, k)
 
+    def scores(self, direction: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What every track scores for a corrected direction (D,), exact → (N,); see `ranked`."""
+        if self._halves is not None:
+            vectors, bias = self._corrected
+            found = _cosines(vectors @ direction) - bias
+        else:
+            found = self._score_for(direction)(self.means())
+        return np.asarray(found[self.content_rows], dtype=np.float32)
+
     def ranked_clips(
         self, direction: NDArray[np.float32], *, k: int, rows: NDArray[np.int64] | None = None
     ) -> ClipRanking:

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from clap_musicgen.embedding import unit
+from clap_musicgen.library.folding import folded_pattern
 from clap_musicgen.library.known import array_of
 from clap_musicgen.library.paths import path_key, readable
 from clap_musicgen.library.records import Track
@@ -234,6 +236,7 @@ class TrackRows(Sequence[Track]):
         "content",
         "problem",
     )
+    _FOUND = ("title", "artist", "album", "genre")
 
     def __init__(self, table: pa.Table) -> None:
         """Keep the columns of a track."""
@@ -257,6 +260,22 @@ class TrackRows(Sequence[Track]):
     def __iter__(self) -> Iterator[Track]:
         """Go through all tracks."""
         return _tracks(self._table)
+
+    def pick(self, rows: NDArray[np.int64]) -> list[Track]:
+        """Return some tracks by their rows."""
+        return list(_tracks(self._table.take(pa.array(rows, pa.int64()))))
+
+    def find(self, text: str) -> NDArray[np.int64]:
+        """Rows, ascending, of the tracks whose tags hold every word of a text; "" finds all."""
+        held = np.ones(len(self), dtype=bool)
+        for word in set(text.split()):
+            pattern = folded_pattern(word)
+            held &= np.any([self._holds(name, pattern) for name in self._FOUND], axis=0)
+        return np.flatnonzero(held)
+
+    def _holds(self, column: str, pattern: str) -> NDArray[np.bool_]:
+        found = pc.match_substring_regex(self._table[column], pattern)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _tracks(table: pa.Table) -> Iterator[Track]:
