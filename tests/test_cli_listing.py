@@ -13,6 +13,7 @@ import pytest
 
 from audio_factory import melody, write_audio
 from clap_musicgen.cli import run
+from clap_musicgen.library.saved import listed
 
 RATE = 32_000
 NAMES = ("a.wav", "b.mp3", "c.flac", "#d.wav", "e\n#f.wav", "g.ogg")
@@ -130,6 +131,19 @@ class TestPlaylist:
         assert (result.code, result.out) == (1, "")
         assert words in result.err
         assert len(result.err.splitlines()) == 1
+
+
+    def test_saved_with_the_library(self, cli: Any, library: Path) -> None:
+        result = cli("playlist", "calm piano", "-k", 3, "--save", "calm: one")
+        assert (result.code, result.err) == (0, "")
+        assert result.out.endswith("playlist 'calm: one'\n")
+        assert [one.tracks for one in listed(library)] == [3]
+        again = cli("playlist", "calm piano", "--save", "calm: one")
+        assert again.code == 1
+        assert "already" in again.err
+        assert cli("playlist", "piano", "-k", 2, "--save", "calm: one", "--force").code == 0
+        assert [one.tracks for one in listed(library)] == [2]
+        assert "may not hold '/'" in cli("playlist", "piano", "--save", "a/b").err
 
 
 class TestDuplicates:

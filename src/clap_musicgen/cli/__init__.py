@@ -1,6 +1,7 @@
-"""The command line: `clap-musicgen index`, `search`, `similar`, `playlist`, `duplicates`, `tags`,
-`check`, `export`, `import`, `classify`, `embed`, `info`, `manifest`, `prepare`, `tune-text`,
-`train`, `evaluate`, `assemble`, `convert`, `card`, `push`, `export-onnx`.
+"""The command line: `clap-musicgen index`, `search`, `similar`, `playlist`, `playlists`,
+`duplicates`, `tags`, `map`, `check`, `export`, `import`, `classify`, `embed`, `info`, `serve`,
+`manifest`, `prepare`, `tune-text`, `train`, `evaluate`, `assemble`, `convert`, `card`, `push`,
+`export-onnx`.
 
 One small file per command group; this one gathers them and turns errors into one line and an exit
 code: 0 fine, 1 the user can mend it, 130 interrupted. Nothing heavy is imported before a command
@@ -21,12 +22,15 @@ from clap_musicgen.cli import (
     evaluating,
     facts,
     indexing,
+    keeping,
     listing,
     maintaining,
     manifests,
+    mapping,
     preparing,
     publishing,
     searching,
+    serving,
     training,
     tuning,
 )
@@ -49,13 +53,16 @@ app.command()(searching.search)
 app.command()(searching.similar)
 app.command()(listing.playlist)
 app.command()(listing.duplicates)
+app.command()(keeping.playlists)
 app.command(cls=classifying.LabelsCommand)(listing.tags)
+app.command("map")(mapping.map_)
 app.command()(maintaining.check)
 app.command()(maintaining.export)
 app.command("import")(maintaining.import_)
 app.command(cls=classifying.LabelsCommand)(classifying.classify)
 app.command()(embedding.embed)
 app.command()(facts.info)
+app.command()(serving.serve)
 app.add_typer(manifests.app, name="manifest")
 app.add_typer(preparing.app, name="prepare")
 app.command("tune-text")(tuning.tune_text)

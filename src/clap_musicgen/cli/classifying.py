@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 
     from clap_musicgen.model.loading import LoadedModel
 
-TEMPERATURE = 0.1
-"""Cosines are divided by it before the softmax, or all shares would look alike."""
-
-_EXPLANATION = (
-    f"share: softmax of cosine / {TEMPERATURE:g} over these labels alone; it ranks them and is no "
-    "probability"
-)
-
 
 class LabelsCommand(TyperCommand):
     """Lets one `--labels` take every word up to the next option, which options cannot do."""
@@ -88,35 +80,35 @@ def classify(
             for place in result["labels"]
         ]
         emit_table(["label", ">share", ">cosine", "path"], rows)
-        emit(_EXPLANATION)
+        from clap_musicgen.evaluation.zero_shot import SHARE_TEMPERATURE
+
+        emit(
+            f"share: softmax of cosine / {SHARE_TEMPERATURE:g} over these labels alone; it ranks "
+            "them and is no probability"
+        )
     if len(results) < len(files):
         raise typer.Exit(1)
 
 
 def _checked(labels: list[str]) -> list[str]:
-    stripped = [label.strip() for label in labels]
-    if not all(stripped) or len(set(stripped)) < max(2, len(stripped)):
+    from clap_musicgen.evaluation.zero_shot import as_choice
+
+    try:
+        return as_choice(labels)
+    except InputError as error:
         raise InputError(
-            f"the labels {labels} are no choice: give two or more different ones behind the files, "
-            "as in classify song.mp3 --labels jazz metal"
-        )
-    return stripped
+            f"{error}, behind the files, as in classify song.mp3 --labels jazz metal"
+        ) from error
 
 
 def _rank(
     model: "LoadedModel", file: Path, labels: list[str], vectors: "NDArray[np.float32]"
 ) -> list[dict[str, Any]]:
-    import numpy as np
+    from clap_musicgen.evaluation.zero_shot import rank_labels
 
     with waiting("listening"):
-        cosines = vectors @ model.embed_audio([file])[0]
-    weights = np.exp((cosines - cosines.max()) / TEMPERATURE)
-    shares = weights / weights.sum()
+        ranked = rank_labels(model.embed_audio([file]), labels, vectors)[0]
     return [
-        {
-            "label": labels[place],
-            "share": round(float(shares[place]), 6),
-            "cosine": round(float(cosines[place]), 6),
-        }
-        for place in np.argsort(-cosines, kind="stable")
+        {"label": one.label, "share": round(one.share, 6), "cosine": round(one.cosine, 6)}
+        for one in ranked
     ]

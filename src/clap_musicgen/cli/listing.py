@@ -12,6 +12,7 @@ from clap_musicgen.cli.options import (
     LibraryOption,
     LibraryPrecisionOption,
     library_folder,
+    library_is_there,
     open_library,
 )
 from clap_musicgen.cli.show import clock, emit, emit_json, emit_table, note, waiting
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 ForceOption = Annotated[
     bool, typer.Option("--force", help="Replace the file of --out if it is there.")
+]
+KeptForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace what --out or --save finds there.")
 ]
 
 
@@ -59,7 +63,11 @@ def playlist(
         Path | None,
         typer.Option("--out", metavar="FILE.m3u8", help="Write a playlist for your player."),
     ] = None,
-    force: ForceOption = False,
+    save: Annotated[
+        str | None,
+        typer.Option("--save", metavar="NAME", help="Keep it with the library; see `playlists`."),
+    ] = None,
+    force: KeptForceOption = False,
     absolute: Annotated[
         bool,
         typer.Option("--absolute", help="Absolute paths in it, not relative to where it lies."),
@@ -76,24 +84,30 @@ def playlist(
     if out is not None and not force:
         _check_absent(out)
     folder = library_folder(library)
+    if save is not None:
+        _check_name(folder, save, force=force)
     chosen = open_library(folder, model=model, precision=precision)
     with chosen as opened, waiting("choosing"):
         tracks = opened.playlist(
             query, like=seed, between=ends, k=count, minutes=minutes, per_artist=per_artist
         )
+        if tracks and save is not None:
+            opened.save_playlist(save, [track.path for track in tracks], replace=force)
     if not tracks:
         note("nothing fits: no playlist")
         if as_json:
             emit_json([])
         return
-    written = None if out is None else _write_playlist(out, tracks, absolute, force)
+    written = None if out is None else write_playlist(out, tracks, absolute, force)
     if as_json:
-        emit_json([_track_json(track) for track in tracks])
-    elif written is None:
-        _show_tracks(tracks)
+        emit_json([track_json(track) for track in tracks])
+    elif written is None and save is None:
+        show_tracks(tracks)
     else:
         total = clock(sum(track.duration for track in tracks))
-        emit(f"{len(tracks)} tracks, {total}: {written}")
+        where = [str(written)] if written else []
+        where += [f"playlist {save!r}"] if save is not None else []
+        emit(f"{len(tracks)} tracks, {total}: {' and '.join(where)}")
 
 
 def duplicates(
@@ -234,7 +248,18 @@ def _check_absent(out: Path) -> None:
         )
 
 
-def _write_playlist(out: Path, tracks: "list[Track]", absolute: bool, force: bool) -> Path:
+def _check_name(folder: Path | str, name: str, *, force: bool) -> None:
+    """Say at once, before a model is loaded, that a name cannot be used or is taken."""
+    from clap_musicgen.library import saved
+
+    if force or not library_is_there(folder):
+        saved.checked_name(name)
+    else:
+        saved.check_free(folder, name)
+
+
+def write_playlist(out: Path, tracks: "Sequence[Track]", absolute: bool, force: bool) -> Path:
+    """Write an M3U8 file; its paths are relative to where it lies unless `absolute`."""
     from clap_musicgen.library.m3u import m3u8
     from clap_musicgen.library.output import write_new
 
@@ -242,7 +267,8 @@ def _write_playlist(out: Path, tracks: "list[Track]", absolute: bool, force: boo
     return write_new(out, m3u8(tracks, relative_to=where).encode(), force=force)
 
 
-def _show_tracks(tracks: "list[Track]") -> None:
+def show_tracks(tracks: "Sequence[Track]") -> None:
+    """Write tracks as a numbered table."""
     rows = [
         (str(number), track.title, track.artist, clock(track.duration), track.path)
         for number, track in enumerate(tracks, 1)
@@ -267,7 +293,8 @@ def _megabytes(size: int | None) -> str:
     return "?" if size is None else f"{size / 1e6:.1f}"
 
 
-def _track_json(track: "Track") -> dict[str, object]:
+def track_json(track: "Track") -> dict[str, object]:
+    """Describe a track."""
     return {
         "path": track.path,
         "title": track.title,
@@ -277,7 +304,7 @@ def _track_json(track: "Track") -> dict[str, object]:
 
 
 def _copy_json(copy: "Copy") -> dict[str, object]:
-    return {**_track_json(copy.track), "size": copy.size, "same_bytes": copy.same_bytes}
+    return {**track_json(copy.track), "size": copy.size, "same_bytes": copy.same_bytes}
 
 
 def _tag_json(tag: "Tag") -> dict[str, object]:
