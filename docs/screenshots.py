@@ -1,0 +1,184 @@
+"""Take the pictures of the page that the documentation shows: docs/images/page-*.png.
+
+    python docs/screenshots.py
+
+Serves the twelve pieces of examples/music with mini, and for the map some 200 excerpts of them, which
+are made here, and looks at every view on a laptop, on a phone and in the dark. Needs Chromium, the built
+page (`npm run build` in web/) and the extras serve, map and dev.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+import browser  # noqa: E402
+from audio_factory import write_audio  # noqa: E402
+from clap_musicgen.audio.files import load_audio, read_tags  # noqa: E402
+from clap_musicgen.audio.recode import resampled  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
+
+    from browser import Site
+
+IMAGES = ROOT / "docs" / "images"
+DEVICES: dict[str, dict[str, Any]] = {
+    "laptop": {},
+    "dark": {"color_scheme": "dark"},
+    "phone": {
+        "viewport": browser.PHONE,
+        "device_scale_factor": 2,
+        "is_mobile": True,
+        "has_touch": True,
+    },
+}
+RATE, SECONDS, EACH = 32_000, 6, 18
+_REFUSED = ("/api/playlists/Slow%20evening",)
+
+
+def write_excerpts(folder: Path) -> Path:
+    """Cut excerpts of the pieces, a little faster or slower; every third passes into another."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    pieces = sorted(browser.MUSIC.glob("*.ogg"))
+    sounds = [load_audio(piece, sample_rate=RATE).waveform for piece in pieces]
+
+    def excerpt(sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
+        turned = resampled(sound, source=RATE, target=RATE * random.uniform(0.92, 1.08))
+        start = random.integers(len(turned) - SECONDS * RATE)
+        return turned[start : start + SECONDS * RATE]
+
+    for piece, sound in zip(pieces, sounds, strict=True):
+        tags = read_tags(piece)
+        for number in range(EACH):
+            made = excerpt(sound)
+            if number % 3 == 2:
+                share = np.linspace(1, random.uniform(0, 0.6), len(made), dtype=np.float32)
+                made = share * made + (1 - share) * excerpt(sounds[random.integers(len(sounds))])
+            named = {"title": f"{tags.title}, excerpt {number + 1}", "genre": tags.genre}
+            write_audio(
+                folder / f"{piece.stem} {number}.flac",
+                made,
+                sample_rate=RATE,
+                tags=named | {"artist": tags.artist},
+            )
+    return folder
+
+
+@contextmanager
+def visiting(chromium: Browser, site: Site, device: str) -> Iterator[Page]:
+    """Open a window of a device."""
+    with browser.visiting(chromium, site, refused=_REFUSED, **DEVICES[device]) as page:
+        page.goto("/")
+        yield page
+
+
+def keep(page: Page, view: str, device: str) -> None:
+    """Keep what is to be seen as a picture of few colours."""
+    page.wait_for_timeout(900)  # until waveforms and pictures are there
+    with Image.open(BytesIO(page.screenshot())) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        path = IMAGES / f"page-{view}-{device}.png"
+        few.save(path, optimize=True)
+    print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1000} kB")
+
+
+def show_search(page: Page, device: str) -> None:
+    """The empty page, answers, and a question with all its parts while something plays."""
+    page.get_by_test_id("facet").first.wait_for()
+    keep(page, "home", device)
+    browser.search(page, "church organ and choir")
+    keep(page, "results", device)
+    page.get_by_test_id("result").nth(3).get_by_test_id("more-like-this").click()
+    page.get_by_test_id("without-input").fill("drums")
+    page.get_by_test_id("without-input").press("Enter")
+    page.get_by_test_id("without-chip").wait_for()
+    for number in range(4):
+        page.get_by_test_id("result").nth(number).get_by_test_id("enqueue").click()
+    page.get_by_test_id("play").first.click()
+    browser.until_heard(page, 1.5)
+    page.get_by_test_id("toast").last.wait_for(state="hidden")
+    page.locator("body").click(position={"x": 5, "y": 300})
+    keep(page, "playing", device)
+    page.get_by_test_id("queue-button").click()
+    keep(page, "queue", device)
+
+
+def show_lists(page: Page, device: str) -> None:
+    """Playlists: save one, look at it, make another."""
+    browser.search(page, "slow strings")
+    page.get_by_test_id("save-all").click()
+    page.get_by_test_id("playlist-name").fill("Slow evening")
+    save = page.get_by_test_id("playlist-save")
+    save.click()
+    page.wait_for_timeout(500)
+    if save.is_visible():
+        save.click()  # it is there from another device: replace it
+    page.goto("/#/playlists/Slow%20evening")
+    page.get_by_test_id("playlist-title").wait_for()
+    page.get_by_test_id("toast").last.wait_for(state="hidden")
+    keep(page, "playlist", device)
+    page.goto("/#/playlists?new=theme")
+    page.get_by_test_id("make-query").fill("dance music")
+    page.get_by_test_id("make").click()
+    page.get_by_test_id("made").wait_for()
+    keep(page, "make", device)
+
+
+def show_rest(page: Page, device: str) -> None:
+    """The library, and a training run."""
+    page.goto("/#/library")
+    page.get_by_test_id("contents").wait_for()
+    keep(page, "library", device)
+    page.goto("/#/runs/mine")
+    page.get_by_test_id("verdict").wait_for()
+    keep(page, "training", device)
+
+
+def show_map(page: Page, device: str) -> None:
+    """The map by genre, with some of it circled, and by what a search finds."""
+    page.goto("/#/map")
+    page.get_by_test_id("zoom-all").wait_for(timeout=300_000)
+    keep(page, "map", device)
+    page.get_by_test_id("colour-score").click()
+    page.get_by_test_id("score-words").fill("heavy metal")
+    page.get_by_test_id("score-words").press("Enter")
+    page.get_by_test_id("map-row").first.wait_for()
+    page.locator("body").click(position={"x": 5, "y": 300})
+    keep(page, "map-score", device)
+
+
+def main(*devices: str) -> None:
+    """Take all pictures, or those of some devices."""
+    shows: tuple[Callable[[Page, str], None], ...] = (show_search, show_lists, show_rest)
+    with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
+        folder = Path(name)
+        (folder / "few").mkdir()
+        (folder / "many").mkdir()
+        with browser.serving(folder / "few") as site:
+            for device in devices or DEVICES:
+                for show in shows:
+                    with visiting(chromium, site, device) as page:
+                        show(page, device)
+        excerpts = write_excerpts(folder / "excerpts")
+        with browser.serving(folder / "many", source=excerpts) as site:
+            for device in devices or DEVICES:
+                with visiting(chromium, site, device) as page:
+                    show_map(page, device)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
