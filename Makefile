@@ -3,18 +3,19 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO := .demo/library
+PAGE := $(shell find web -name node_modules -prune -o -type f -print)
 
-.PHONY: demo test check lint constraints clean
+.PHONY: demo test check lint page docs constraints clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Exact versions from constraints.txt; `pip install clap-musicgen` alone takes any in the ranges.
-$(VENV)/demo.stamp: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/demo.stamp: $(BIN)/python pyproject.toml constraints.txt hatch_build.py $(PAGE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt .
 	touch $@
 
-$(VENV)/dev.stamp: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/dev.stamp: $(BIN)/python pyproject.toml constraints.txt hatch_build.py $(PAGE)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@ $(VENV)/demo.stamp
 
@@ -27,11 +28,19 @@ demo: $(VENV)/demo.stamp
 test: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n 2
 
-lint: $(VENV)/dev.stamp
+lint: $(VENV)/dev.stamp page
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Needs Node.js; the installation above has fetched what it uses.
+page: $(VENV)/dev.stamp
+	npm --prefix web run check
+	npm --prefix web test
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/build_site.py
 
 check: test lint
 
@@ -44,4 +53,4 @@ constraints: $(VENV)/dev.stamp
 	sed -i -e 's/^\([A-Za-z0-9_.-]*==[^+ ]*\)+[A-Za-z0-9.]*/\1/' -e '/^clap-musicgen @/d' constraints.txt
 
 clean:
-	rm -rf $(VENV) .demo build dist
+	rm -rf $(VENV) .demo build dist web/node_modules src/clap_musicgen/service/page

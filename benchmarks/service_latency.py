@@ -33,9 +33,9 @@ async def search(address: str, *, count: int) -> list[float]:
     for number in range(10 + count):
         path = next(asked)
         started = time.perf_counter()
-        status, _ = await connection.get(path)
-        if status != 200:
-            raise RuntimeError(f"{path} was answered with {status}")
+        answer = await connection.get(path)
+        if answer.status != 200:
+            raise RuntimeError(f"{path} was answered with {answer.status}")
         if number >= 10:
             spent.append(1000 * (time.perf_counter() - started))
     await connection.close()

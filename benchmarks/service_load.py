@@ -4,10 +4,10 @@ what it works on and lets wait.
     python benchmarks/service_load.py                              # over examples/music, with mini
     python benchmarks/service_load.py --library ~/music.clap --seconds 20
 
-Each client asks again as soon as it has its answer, whatever that was: beyond the limit this is
-harsher than a client that minds Retry-After. Nothing but 200 and 503 may come, and every 503 must
-say when to come back; anything else, a broken connection too, is an error. Exit code 1 if there is
-one. Client and service share the machine.
+Each client asks again as soon as it has its answer. Beyond the limit this is done twice: by clients
+that come back when Retry-After says, and by some that do not mind it and ask again at once. Nothing
+but 200 and 503 may come, and every 503 must say when to come back; anything else, a broken
+connection too, is an error. Exit code 1 if there is one. Client and service share the machine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from clap_musicgen.service.settings import Settings
-from service_run import Connection, machine, questions, served
+from service_run import Answer, Connection, machine, questions, served
 from tables import Table, add_output_options, deliver, positive
 
 OK, BUSY = 200, 503
@@ -39,38 +39,46 @@ class Answers:
     seconds: dict[int, list[float]] = field(default_factory=dict)
     errors: Counter[str] = field(default_factory=Counter)
 
-    def take(self, status: int, body: bytes, seconds: float) -> None:
+    def take(self, answer: Answer, seconds: float) -> None:
         """Count an answer; ours are JSON of their kind."""
-        expected = {OK: b'"matches"', BUSY: b'"detail"'}.get(status)
-        if expected is None or expected not in body:
-            self.errors[f"status {status}"] += 1
-        self.seconds.setdefault(status, []).append(seconds)
+        expected = {OK: b'"matches"', BUSY: b'"detail"'}.get(answer.status)
+        if expected is None or expected not in answer.body:
+            self.errors[f"status {answer.status}"] += 1
+        if answer.status == BUSY and answer.retry_after is None:
+            self.errors["no Retry-After"] += 1
+        self.seconds.setdefault(answer.status, []).append(seconds)
 
 
-async def _client(address: str, asked: Iterator[str], answers: Answers, end: float) -> None:
+async def _client(
+    address: str, asked: Iterator[str], answers: Answers, *, end: float, patient: bool
+) -> None:
     connection = Connection(address)
     while time.perf_counter() < end:
         started = time.perf_counter()
         try:
-            status, body = await connection.get(next(asked))
+            answer = await connection.get(next(asked))
         except (OSError, EOFError) as error:
             answers.errors[type(error).__name__] += 1
             await connection.close()
             continue
-        answers.take(status, body, time.perf_counter() - started)
+        answers.take(answer, time.perf_counter() - started)
+        if patient and answer.retry_after is not None:
+            await asyncio.sleep(answer.retry_after)
     await connection.close()
 
 
-async def load(address: str, *, clients: int, seconds: float) -> dict[str, Any]:
-    """Ask with so many clients for so long → figures."""
+async def load(address: str, *, clients: int, seconds: float, patient: bool) -> dict[str, Any]:
+    """Ask with so many clients, who mind Retry-After or not, for so long → figures."""
     answers, asked = Answers(), questions()
     started = time.perf_counter()
     end = started + seconds
-    await asyncio.gather(*(_client(address, asked, answers, end) for _ in range(clients)))
+    each = [_client(address, asked, answers, end=end, patient=patient) for _ in range(clients)]
+    await asyncio.gather(*each)
     took = time.perf_counter() - started
     good, busy = answers.seconds.get(OK, []), answers.seconds.get(BUSY, [])
     return {
         "clients": clients,
+        "patient": patient,
         "per_second": len(good) / took,
         "p50": _percentile(good, 50),
         "p95": _percentile(good, 95),
@@ -88,7 +96,7 @@ def _percentile(seconds: list[float], percent: int) -> float | None:
 
 def _row(found: dict[str, Any]) -> tuple[str, ...]:
     return (
-        str(found["clients"]),
+        f"{found['clients']}{'' if found['patient'] else ', at once again'}",
         f"{found['per_second']:.0f}",
         *(_milliseconds(found[name]) for name in ("p50", "p95")),
         str(found["ok"]),
@@ -114,10 +122,13 @@ def main(arguments: list[str] | None = None) -> int:
     add_output_options(parser)
     options = parser.parse_args(arguments)
     with served(options.library) as address:
-        asyncio.run(load(address, clients=limits.running, seconds=1.0))  # warms up
+        # The first one warms up.
+        asyncio.run(load(address, clients=limits.running, seconds=1.0, patient=True))
         results = [
-            asyncio.run(load(address, clients=number, seconds=options.seconds))
+            asyncio.run(load(address, clients=number, seconds=options.seconds, patient=patient))
+            for patient in (True, False)
             for number in options.clients
+            if patient or number > room
         ]
     about = machine()
     notes = [

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -59,6 +60,15 @@ def _process(library: Path, *options: str) -> Iterator[str]:
             process.terminate()
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back; `retry_after` in seconds, None where it was not said."""
+
+    status: int
+    body: bytes
+    retry_after: int | None
+
+
 class Connection:
     """One connection that is kept; asks one thing after the other."""
 
@@ -68,8 +78,8 @@ class Connection:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def get(self, path: str) -> tuple[int, bytes]:
-        """Ask → status and body. Raises OSError or EOFError if the connection breaks."""
+    async def get(self, path: str) -> Answer:
+        """Ask. Raises OSError or EOFError if the connection breaks."""
         if self._writer is None or self._reader is None:
             self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         request = f"GET {path} HTTP/1.1\r\nHost: {self._host}:{self._port}\r\n\r\n"
@@ -79,7 +89,9 @@ class Connection:
         length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
         if length is None:
             raise OSError("an answer without a length")
-        return int(head.split()[1]), await self._reader.readexactly(int(length[1]))
+        body = await self._reader.readexactly(int(length[1]))
+        after = re.search(rb"(?i)\r\nretry-after: (\d+)", head)
+        return Answer(int(head.split()[1]), body, None if after is None else int(after[1]))
 
     async def close(self) -> None:
         """End the connection."""

@@ -2,8 +2,8 @@
 
     python docs/screenshots.py
 
-Serves the twelve pieces of examples/music with mini, and for the map some 200 excerpts of them, which
-are made here, and looks at every view on a laptop, on a phone and in the dark. Needs Chromium, the built
+Serves the twelve pieces of examples/music with mini, and for the map 300 mixes of them, which are made
+here, and looks at every view on a laptop, on a phone and in the dark. Needs Chromium, the built
 page (`npm run build` in web/) and the extras serve, map and dev.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
+from playwright.sync_api import expect
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -28,9 +29,9 @@ from clap_musicgen.audio.files import load_audio, read_tags  # noqa: E402
 from clap_musicgen.audio.recode import resampled  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
     from browser import Site
 
@@ -45,49 +46,51 @@ DEVICES: dict[str, dict[str, Any]] = {
         "has_touch": True,
     },
 }
-RATE, SECONDS, EACH = 32_000, 6, 18
-_REFUSED = ("/api/playlists/Slow%20evening",)
+RATE, SECONDS, MIXES = 32_000, 6, 300
 
 
-def write_excerpts(folder: Path) -> Path:
-    """Cut excerpts of the pieces, a little faster or slower; every third passes into another."""
+def write_mixes(folder: Path) -> Path:
+    """Mix excerpts of the pieces, each a little faster or slower, in shares drawn at random.
+
+    A mix has the tags of the piece that is strongest in it.
+    """
     folder.mkdir()
     random = np.random.default_rng(0)
     pieces = sorted(browser.MUSIC.glob("*.ogg"))
     sounds = [load_audio(piece, sample_rate=RATE).waveform for piece in pieces]
-
-    def excerpt(sound: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
-        turned = resampled(sound, source=RATE, target=RATE * random.uniform(0.92, 1.08))
-        start = random.integers(len(turned) - SECONDS * RATE)
-        return turned[start : start + SECONDS * RATE]
-
-    for piece, sound in zip(pieces, sounds, strict=True):
-        tags = read_tags(piece)
-        for number in range(EACH):
-            made = excerpt(sound)
-            if number % 3 == 2:
-                share = np.linspace(1, random.uniform(0, 0.6), len(made), dtype=np.float32)
-                made = share * made + (1 - share) * excerpt(sounds[random.integers(len(sounds))])
-            named = {"title": f"{tags.title}, excerpt {number + 1}", "genre": tags.genre}
-            write_audio(
-                folder / f"{piece.stem} {number}.flac",
-                made,
-                sample_rate=RATE,
-                tags=named | {"artist": tags.artist},
-            )
+    for number in range(MIXES):
+        shares = random.dirichlet([0.25] * len(pieces))
+        mix = np.zeros(SECONDS * RATE, dtype=np.float32)
+        for place in np.flatnonzero(shares > 0.05):
+            speed = random.uniform(0.9, 1.1)
+            sound = resampled(sounds[place], source=RATE, target=RATE / speed)
+            start = random.integers(len(sound) - len(mix))
+            mix += np.float32(shares[place]) * sound[start : start + len(mix)]
+        tags = read_tags(pieces[shares.argmax()])
+        named = {"title": f"{tags.title}, mix {number + 1}", "artist": tags.artist}
+        named["genre"] = tags.genre
+        write_audio(folder / f"{number}.flac", mix, sample_rate=RATE, tags=named)
     return folder
+
+
+def elsewhere(route: Route) -> None:
+    """Let the library lie where a person's would, not in a folder that is gone tomorrow."""
+    answer = route.fetch()
+    route.fulfill(response=answer, json=answer.json() | {"library": "/home/me/music.clap"})
 
 
 @contextmanager
 def visiting(chromium: Browser, site: Site, device: str) -> Iterator[Page]:
     """Open a window of a device."""
-    with browser.visiting(chromium, site, refused=_REFUSED, **DEVICES[device]) as page:
+    with browser.visiting(chromium, site, **DEVICES[device]) as page:
+        page.route("**/api/info", elsewhere)
         page.goto("/")
         yield page
 
 
 def keep(page: Page, view: str, device: str) -> None:
     """Keep what is to be seen as a picture of few colours."""
+    page.mouse.move(2, 300)
     page.wait_for_timeout(900)  # until waveforms and pictures are there
     with Image.open(BytesIO(page.screenshot())) as picture:
         few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
@@ -105,7 +108,8 @@ def show_search(page: Page, device: str) -> None:
     page.get_by_test_id("result").nth(3).get_by_test_id("more-like-this").click()
     page.get_by_test_id("without-input").fill("drums")
     page.get_by_test_id("without-input").press("Enter")
-    page.get_by_test_id("without-chip").wait_for()
+    expect(page.get_by_test_id("results-count")).to_contain_text("without drums")
+    expect(page.get_by_role("region", name="Results")).to_have_attribute("aria-busy", "false")
     for number in range(4):
         page.get_by_test_id("result").nth(number).get_by_test_id("enqueue").click()
     page.get_by_test_id("play").first.click()
@@ -163,21 +167,27 @@ def show_map(page: Page, device: str) -> None:
 
 def main(*devices: str) -> None:
     """Take all pictures, or those of some devices."""
-    shows: tuple[Callable[[Page, str], None], ...] = (show_search, show_lists, show_rest)
     with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
-        folder = Path(name)
-        (folder / "few").mkdir()
-        (folder / "many").mkdir()
-        with browser.serving(folder / "few") as site:
-            for device in devices or DEVICES:
-                for show in shows:
-                    with visiting(chromium, site, device) as page:
-                        show(page, device)
-        excerpts = write_excerpts(folder / "excerpts")
-        with browser.serving(folder / "many", source=excerpts) as site:
-            for device in devices or DEVICES:
+        take(chromium, Path(name) / "few", devices, (show_search, show_lists, show_rest))
+        mixes = write_mixes(Path(name) / "mixes")
+        take(chromium, Path(name) / "many", devices, (show_map,), source=mixes)
+
+
+def take(
+    chromium: Browser,
+    folder: Path,
+    devices: Sequence[str],
+    shows: Sequence[Callable[[Page, str], None]],
+    *,
+    source: Path = browser.MUSIC,
+) -> None:
+    """Serve some music and take pictures of it on each device."""
+    folder.mkdir()
+    with browser.serving(folder, source=source) as site:
+        for device in devices or DEVICES:
+            for show in shows:
                 with visiting(chromium, site, device) as page:
-                    show_map(page, device)
+                    show(page, device)
 
 
 if __name__ == "__main__":

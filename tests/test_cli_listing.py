@@ -132,7 +132,6 @@ class TestPlaylist:
         assert words in result.err
         assert len(result.err.splitlines()) == 1
 
-
     def test_saved_with_the_library(self, cli: Any, library: Path) -> None:
         result = cli("playlist", "calm piano", "-k", 3, "--save", "calm: one")
         assert (result.code, result.err) == (0, "")

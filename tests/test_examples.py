@@ -161,7 +161,8 @@ def _all_sides(caption: str) -> list[int]:
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_and_is_kept_with_what_it_shows() -> None:
+def test_the_notebook_runs_and_is_kept_with_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in conftest, for the kernel
     kept = nbformat.read(NOTEBOOK, as_version=4)
     assert NOTEBOOK.stat().st_size < MOST_BYTES
     run = nbformat.from_dict({**kept, "cells": [{**cell} for cell in kept.cells]})

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clap_musicgen.errors import InputError, LibraryError, TrackNotFoundError
+from clap_musicgen.errors import InputError, LibraryError, PlaylistNotFoundError, TrackNotFoundError
 from clap_musicgen.library import Library, saved
 from clap_musicgen.library.place import Folder
 from clap_musicgen.library.records import Track
-from clap_musicgen.library.saved import PlaylistNotFoundError
+from clap_musicgen.library.saved import 
 from fake_embedder import FakeEmbedder
 from library_music import write_tones
 

@@ -43,18 +43,17 @@ def test_a_result_plays_from_the_moment_that_fits_which_is_marked(page: Page) ->
     assert browser.until_heard(page, 10.6) < 20  # so it advances, from 10
     dock = page.get_by_test_id("dock")
     expect(dock).to_have_attribute("data-state", "playing")
-    expect(page.get_by_test_id("dock-time")).to_have_text(re.compile(r"0:1\d"))
+    page.keyboard.press(" ")  # the moment was clicked, not reached by keys: it has no claim to it
+    expect(dock).to_have_attribute("data-state", "paused")
+    expect(page.get_by_test_id("dock-time")).to_have_text(re.compile(r"0:[12]\d"))
     marked = page.get_by_test_id("player-moment").bounding_box()
     whole = page.get_by_test_id("player-wave").bounding_box()
     assert marked
     assert whole
     assert 0.4 < (marked["x"] - whole["x"]) / whole["width"] < 0.7
-    page.evaluate("() => document.activeElement.blur()")
-    page.keyboard.press(" ")
-    expect(dock).to_have_attribute("data-state", "paused")
     stopped = browser.seconds_heard(page)
-    page.keyboard.press("ArrowRight")
-    assert browser.until_heard(page, stopped) > stopped + 3
+    page.keyboard.press("ArrowLeft")
+    assert browser.until_heard(page, stopped - 6) < stopped - 4
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:
@@ -136,24 +135,21 @@ def test_filters_narrow_and_say_so_when_nothing_is_left(page: Page) -> None:
     expect(page.get_by_test_id("empty")).to_contain_text("Nothing fits")
 
 
-def test_the_queue_becomes_a_playlist_that_the_service_keeps(chromium: Browser, site: Site) -> None:
-    address = "/api/playlists/Slow%20evening"
-    with browser.visiting(chromium, site, refused=(address,)) as page:  # asked whether it is there
-        page.goto("/")
-        titles = browser.search(page, "slow strings")[:3]
-        for number in range(3):
-            page.get_by_test_id("result").nth(number).get_by_test_id("enqueue").click()
-        page.get_by_test_id("result").first.get_by_test_id("play").click()
-        page.get_by_test_id("queue-button").click()
-        expect(page.get_by_test_id("queue").get_by_test_id("queue-row")).to_have_count(3)
-        page.get_by_test_id("queue-save").click()
-        page.get_by_test_id("playlist-name").fill("Slow evening")
-        page.get_by_test_id("playlist-save").click()
-        expect(page.get_by_test_id("toast").filter(has_text="Slow evening")).to_be_visible()
-        page.get_by_test_id("tab-playlists").locator("visible=true").click()
-        page.get_by_test_id("playlist").filter(has_text="Slow evening").click()
-        expect(page.get_by_test_id("playlist-title")).to_have_text("Slow evening")
-        rows = page.get_by_test_id("playlist-tracks").get_by_role("listitem")
-        expect(rows).to_have_count(3)
-    kept = httpx.get(f"{site.address}{address}", timeout=30).json()
+def test_the_queue_becomes_a_playlist_that_the_service_keeps(page: Page, site: Site) -> None:
+    titles = browser.search(page, "slow strings")[:3]
+    for number in range(3):
+        page.get_by_test_id("result").nth(number).get_by_test_id("enqueue").click()
+    page.get_by_test_id("result").first.get_by_test_id("play").click()
+    page.get_by_test_id("queue-button").click()
+    expect(page.get_by_test_id("queue").get_by_test_id("queue-row")).to_have_count(3)
+    page.get_by_test_id("queue-save").click()
+    page.get_by_test_id("playlist-name").fill("Slow evening")
+    page.get_by_test_id("playlist-save").click()
+    expect(page.get_by_test_id("toast").filter(has_text="Slow evening")).to_be_visible()
+    page.get_by_test_id("tab-playlists").locator("visible=true").click()
+    page.get_by_test_id("playlist").filter(has_text="Slow evening").click()
+    expect(page.get_by_test_id("playlist-title")).to_have_text("Slow evening")
+    rows = page.get_by_test_id("playlist-tracks").get_by_role("listitem")
+    expect(rows).to_have_count(3)
+    kept = httpx.get(f"{site.address}/api/playlists/Slow%20evening", timeout=30).json()
     assert [track["title"] for track in kept["tracks"]] == titles

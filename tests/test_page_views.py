@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -38,7 +40,7 @@ def points_on(page: Page) -> np.ndarray[Any, np.dtype[np.float64]]:
         if all(found):
             break
         page.wait_for_timeout(50)
-    return np.array(found, dtype=float) + np.array([box["x"], box["y"]])
+    return np.array([[x + box["x"], y + box["y"]] for x, y in found])
 
 
 def lasso(page: Page, points: np.ndarray[Any, np.dtype[np.float64]]) -> None:
@@ -56,24 +58,23 @@ def lasso(page: Page, points: np.ndarray[Any, np.dtype[np.float64]]) -> None:
     page.mouse.up()
 
 
-def test_the_map_is_heard_circled_and_kept_as_a_playlist(chromium: Browser, site: Site) -> None:
-    with browser.visiting(chromium, site, refused=("/api/playlists/Circled",)) as page:
-        page.goto("/#/map")
-        points = points_on(page)
-        middle = points[np.linalg.norm(points - points.mean(axis=0), axis=1).argsort()[:3]]
-        page.get_by_test_id("hear-on-hover").check()
-        page.mouse.move(*middle[0])
-        expect(page.locator(".map-tip")).to_be_visible()
-        lasso(page, middle[:2])
-        rows = page.get_by_test_id("map-row")
-        expect(rows).not_to_have_count(0)
-        expect(page.get_by_test_id("map-list-heading")).to_have_text(re.compile(r"\d+ tracks?"))
-        count = rows.count()
-        assert 2 <= count < len(points)
-        page.get_by_test_id("map-save").click()
-        page.get_by_test_id("playlist-name").fill("Circled")
-        page.get_by_test_id("playlist-save").click()
-        expect(page.get_by_test_id("toast").filter(has_text="Circled")).to_be_visible()
+def test_the_map_is_heard_circled_and_kept_as_a_playlist(page: Page, site: Site) -> None:
+    page.goto("/#/map")
+    points = points_on(page)
+    middle = points[np.linalg.norm(points - points.mean(axis=0), axis=1).argsort()[:3]]
+    page.get_by_test_id("hear-on-hover").check()
+    page.mouse.move(*middle[0])
+    expect(page.locator(".map-tip")).to_be_visible()
+    lasso(page, middle[:2])
+    rows = page.get_by_test_id("map-row")
+    expect(rows).not_to_have_count(0)
+    expect(page.get_by_test_id("map-list-heading")).to_have_text(re.compile(r"\d+ tracks?"))
+    count = rows.count()
+    assert 2 <= count < len(points)
+    page.get_by_test_id("map-save").click()
+    page.get_by_test_id("playlist-name").fill("Circled")
+    page.get_by_test_id("playlist-save").click()
+    expect(page.get_by_test_id("toast").filter(has_text="Circled")).to_be_visible()
     kept = httpx.get(f"{site.address}/api/playlists/Circled", timeout=30).json()
     assert len(kept["tracks"]) == count
 
@@ -126,6 +127,17 @@ def test_a_training_run_is_shown_with_curves_and_verdict(page: Page) -> None:
     assert charts.count() >= 2
     assert charts.first.locator("polyline").first.get_attribute("points")
     expect(page.get_by_test_id("evaluation").first).to_be_visible()
+
+
+def test_the_example_script_asks_this_service(site: Site) -> None:
+    command = [sys.executable, str(browser.ROOT / "examples" / "ask_service.py")]
+    done = subprocess.run(
+        [*command, "church organ", site.address], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert lines[0].endswith("  Church hymn")
+    assert lines[3] == "and like Church hymn:"
+    assert len(lines) == 7
 
 
 def test_a_token_opens_an_empty_library_which_says_how_to_fill_it(

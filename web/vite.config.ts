@@ -15,6 +15,6 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: { input: ["index.html", "map.html"] },
   },
-  server: { proxy: { "/api": SERVICE } },
+  server: { proxy: { "/api": { target: SERVICE, changeOrigin: false } } },
   test: { include: ["tests/**/*.test.ts"] },
 });

@@ -30,7 +30,9 @@ describe("grouped", () => {
   });
 
   test("counts every point once", () => {
-    const words = Array.from({ length: 500 }, (_, place) => (place % 7 ? `word ${place % 23}` : ""));
+    const words = Array.from({ length: 500 }, (_, place) =>
+      place % 7 ? `word ${place % 23}` : "",
+    );
     const { groups, of } = grouped(words);
     expect(groups.reduce((sum, group) => sum + group.count, 0)).toBe(500);
     groups.forEach(({ count }, group) => {

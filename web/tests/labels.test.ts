@@ -20,6 +20,10 @@ test("long titles are cut", () => {
 
 test("labels do not lie on each other, nor outside", () => {
   const at = (index: number, x: number, y: number) => ({ index, text: "abcdef", x, y });
-  const kept = apart([at(0, 50, 50), at(1, 55, 55), at(2, 50, 90), at(3, 200, 50), at(4, -5, 10)], 150, 150);
+  const kept = apart(
+    [at(0, 50, 50), at(1, 55, 55), at(2, 50, 90), at(3, 200, 50), at(4, -5, 10)],
+    150,
+    150,
+  );
   expect(kept.map((label) => label.index)).toEqual([0, 2]);
 });

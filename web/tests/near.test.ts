@@ -11,7 +11,10 @@ test("the smallest values come first, and never more than there are", () => {
 });
 
 test("smallest agrees with sorting", () => {
-  const values = Array.from({ length: 200 }, (_, place) => Math.sin(place * 12.9898) * 43758.5453 % 1);
+  const values = Array.from(
+    { length: 200 },
+    (_, place) => (Math.sin(place * 12.9898) * 43758.5453) % 1,
+  );
   const sorted = values.map((_, place) => place).sort((a, b) => values[a]! - values[b]!);
   expect(smallest(values, 20)).toEqual(sorted.slice(0, 20));
 });

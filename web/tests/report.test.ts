@@ -5,7 +5,9 @@ const figure = { value: 0.33, chance: 0.06, low: 0.29, high: 0.38, n: 86, beats_
 const results = {
   about: { model: "mini", seed: 0 },
   results: {
-    overall: { "text→music": { queries: 86, items: 86, metrics: { MRR: figure }, note: "exact only" } },
+    overall: {
+      "text→music": { queries: 86, items: 86, metrics: { MRR: figure }, note: "exact only" },
+    },
     songs: { "text→music": { queries: 9, items: 9, metrics: { "R@1": { ...figure, low: null } } } },
   },
   robustness: { "12 dB less": { queries: 86, items: 86, metrics: { cosine: figure } } },
@@ -15,7 +17,9 @@ test("each task has a table, with the sets as rows and all metrics as columns", 
   const [task, robustness, ...rest] = tables(results);
   expect(rest).toEqual([]);
   expect(task?.metrics).toEqual(["MRR", "R@1"]);
-  expect(task?.rows.map((row) => [row.name, row.queries, row.cells.map((cell) => cell?.low)])).toEqual([
+  expect(
+    task?.rows.map((row) => [row.name, row.queries, row.cells.map((cell) => cell?.low)]),
+  ).toEqual([
     ["overall", 86, [0.29, undefined]],
     ["songs", 9, [undefined, null]],
   ]);
@@ -25,7 +29,11 @@ test("each task has a table, with the sets as rows and all metrics as columns", 
 
 test("what is no report makes no tables", () => {
   for (const odd of [{}, { results: null }, { results: { a: 3 } }, { results: [1] }]) {
-    expect(tables(odd as Record<string, unknown>).flatMap((table) => table.rows.flatMap((row) => row.cells))).toEqual([]);
+    expect(
+      tables(odd as Record<string, unknown>).flatMap((table) =>
+        table.rows.flatMap((row) => row.cells),
+      ),
+    ).toEqual([]);
   }
 });
 
@@ -37,7 +45,9 @@ test("a run's own results and those of its evaluations are shown", () => {
 });
 
 test("the verdict is read from a training's report alone", () => {
-  expect(verdict({ test: { metric: "MRR", before: 0.3, after: 0.5, verdict: "better", low: null } })).toMatchObject({
+  expect(
+    verdict({ test: { metric: "MRR", before: 0.3, after: 0.5, verdict: "better", low: null } }),
+  ).toMatchObject({
     metric: "MRR",
     before: 0.3,
     after: 0.5,
@@ -49,7 +59,12 @@ test("the verdict is read from a training's report alone", () => {
 });
 
 test("facts are single values, nested names joined", () => {
-  const report = { start: "mini", recipe: { settings: { learning_rate: 0.0001 } }, failed: [], test: { after: 1 } };
+  const report = {
+    start: "mini",
+    recipe: { settings: { learning_rate: 0.0001 } },
+    failed: [],
+    test: { after: 1 },
+  };
   expect(facts(report, ["test"])).toEqual([
     ["start", "mini"],
     ["recipe settings learning rate", "0.0001"],

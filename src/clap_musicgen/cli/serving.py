@@ -1,6 +1,7 @@
 """`clap-musicgen serve`: the library over HTTP, with its page."""
 
 import errno
+import os
 import socket
 import sys
 from contextlib import contextmanager
@@ -50,12 +51,9 @@ def serve(
         typer.Option(
             "--token-file",
             metavar="FILE",
-            help="Holds the token that callers must show.",
+            help="Holds the token that callers must show; CLAP_MUSICGEN_TOKEN may hold it too.",
             show_default=False,
         ),
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option("--token", envvar="CLAP_MUSICGEN_TOKEN", hidden=True)
     ] = None,
     no_token: Annotated[
         bool, typer.Option("--no-token", help="Let in whoever can reach the address.")
@@ -99,7 +97,7 @@ def serve(
     settings = Settings(
         host=host,
         port=port,
-        token=_token(token, token_file, no_token=no_token),
+        token=_token(token_file, no_token=no_token),
         open_to_all=no_token,
         music=tuple(_folder(path, "--music") for path in music or ()),
         runs=None if runs is None else _folder(runs, "--runs"),
@@ -114,6 +112,8 @@ def serve(
         )
     with _bound(host, port) as listener:
         model, precision = model_of(folder, model, precision)
+        # Idle threads of the model would spin, and take the cores from whoever answers meanwhile.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         loaded = load_model(model, precision=precision)
         made_with = options_of(model, precision)
         with _opened(folder, loaded, made_with, create=bool(settings.music)) as opened:
@@ -131,8 +131,12 @@ def _check_installed() -> None:
         )
 
 
-def _token(token: str | None, file: Path | None, *, no_token: bool) -> str | None:
-    """Choose between the ways to say the token; None where there is none."""
+def _token(file: Path | None, *, no_token: bool) -> str | None:
+    """Choose between the ways to say the token; None where there is none.
+
+    No option takes the token itself: all users of a machine can read the arguments of a process.
+    """
+    token = os.environ.get("CLAP_MUSICGEN_TOKEN")
     if no_token:
         if token is not None or file is not None:
             raise InputError("a token and --no-token: leave out one of them")

@@ -4,7 +4,8 @@
 
     library                          the public face
     ├── current, asking              questions: phrases → query, filters → picking, calibration
-    │   └── lists                    playlists (m3u, saved), duplicates, tagging (vocabulary)
+    │   ├── lists                    playlists (m3u, saved), duplicates, tagging (vocabulary)
+    │   └── mapping                  the map: map_layout, projecting (PCA, PaCMAP), map_files
     ├── adding | scale               files → vectors here (listening), or on Ray (spreading, working, cluster)
     │   └── settling                 what becomes of each file; commits in groups
     ├── checking, exchange           check (examining, salvaging, runs), export and importing

@@ -257,16 +257,25 @@ class Library:
         return list(self._open_store().tracks())
 
     def track(self, key: str) -> Track:
-        """Return the track with this key, `paths.path_key` of its path; no file is looked at.
+        """Return the track with this key; see `tracks_with`."""
+        return self.tracks_with([key])[0]
+
+    def tracks_with(self, keys: Sequence[str]) -> list[Track]:
+        """Return the tracks with these keys (`paths.path_key` of their paths), in this order.
+
+        No file is looked at, and the state of the library only once.
 
         Raises:
-            TrackNotFoundError: there is none.
+            TrackNotFoundError: there is none with one of them.
         """
         state = self._ask().state
-        row = state.row_of_key.get(key)
-        if row is None:
-            raise TrackNotFoundError(f"the library {self.path!r} has no track with the id {key!r}")
-        return state.tracks[row]
+        rows = [state.row_of_key.get(key) for key in keys]
+        for key, row in zip(keys, rows, strict=True):
+            if row is None:
+                raise TrackNotFoundError(
+                    f"the library {self.path!r} has no track with the id {key!r}"
+                )
+        return [state.tracks[row] for row in rows if row is not None]
 
     def find(self, text: str = "", *, offset: int = 0, limit: int = 100) -> Found:
         """Return some of the tracks by path: those whose tags hold every word of a text.

@@ -143,7 +143,7 @@ def playlist(here: Here, name: Name) -> PlaylistOut:
 )
 def save(here: Here, name: Name, wanted: PlaylistIn) -> PlaylistOut:
     """Save tracks under a name; a playlist of that name is replaced."""
-    paths = [here.track(key).path for key in wanted.tracks]
+    paths = [track.path for track in here.library.tracks_with(wanted.tracks)]
     return _out(here.library.save_playlist(name, paths, replace=True))
 
 

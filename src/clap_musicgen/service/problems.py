@@ -142,7 +142,8 @@ def install(app: FastAPI, *, methods: Callable[[Request], list[str]]) -> None:
 
     async def handle(request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = ", ".join(methods(request)) or (error.headers or {}).get("Allow", "GET")
+            known = (error.headers or {}).get("Allow", "GET").split(", ")
+            allowed = ", ".join(methods(request) or sorted(known))
             detail = f"this address does not take {request.method[:20]!r}: use {allowed}"
             return answer(error.status_code, detail, headers={"Allow": allowed})
         return of_error(error)

@@ -97,7 +97,9 @@ function Going() {
     <div class="add-going" data-testid="add-progress">
       <div class="add-line">
         <strong class="numbers" role="status">
-          {now ? `${now.done.toLocaleString("en")} of ${count(now.total, "file")}` : "Looking for files …"}
+          {now
+            ? `${now.done.toLocaleString("en")} of ${count(now.total, "file")}`
+            : "Looking for files …"}
         </strong>
         <span class="soft small numbers">{share !== null && percent(share)}</span>
       </div>
@@ -112,7 +114,11 @@ function Going() {
         <i style={{ width: `${100 * (share ?? 0.3)}%` }} />
       </div>
       {now && <Now now={now} />}
-      <Button disabled={adding.stopping.value} data-testid="add-stop" onClick={() => void adding.stop()}>
+      <Button
+        disabled={adding.stopping.value}
+        data-testid="add-stop"
+        onClick={() => void adding.stop()}
+      >
         {adding.stopping.value ? "Stopping …" : "Stop"}
       </Button>
     </div>
@@ -176,7 +182,9 @@ function Troubles(props: { title: string; troubles: [string, string][]; open?: b
           </li>
         ))}
       </ul>
-      {troubles.length > LISTED && <p class="soft small">and {count(troubles.length - LISTED, "more file")}</p>}
+      {troubles.length > LISTED && (
+        <p class="soft small">and {count(troubles.length - LISTED, "more file")}</p>
+      )}
     </details>
   );
 }

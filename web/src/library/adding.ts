@@ -73,7 +73,8 @@ function follow(id: string): void {
     const { data } = event as MessageEvent<string | undefined>;
     if (data) wrong.value = said(JSON.parse(data) as ProblemDetails);
     else if (source.readyState !== EventSource.CLOSED) return;
-    else wrong.value = "The service was not heard of any more. What was committed is in the library.";
+    else
+      wrong.value = "The service was not heard of any more. What was committed is in the library.";
     end();
   });
 }

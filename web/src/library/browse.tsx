@@ -20,18 +20,25 @@ export function Browse() {
   const again = useSignal(0);
   useEffect(() => {
     const mine = new AbortController();
-    const timer = setTimeout(() => {
-      const asking = { offset: offset.value, limit: PAGE, ...(find.value.trim() && { find: find.value.trim() }) };
-      api.tracks(asking, mine.signal).then(
-        (found) => {
-          page.value = found;
-          failure.value = null;
-        },
-        (error: unknown) => {
-          if (!api.isAbort(error)) failure.value = error;
-        },
-      );
-    }, page.value ? WAIT_MS : 0);
+    const timer = setTimeout(
+      () => {
+        const asking = {
+          offset: offset.value,
+          limit: PAGE,
+          ...(find.value.trim() && { find: find.value.trim() }),
+        };
+        api.tracks(asking, mine.signal).then(
+          (found) => {
+            page.value = found;
+            failure.value = null;
+          },
+          (error: unknown) => {
+            if (!api.isAbort(error)) failure.value = error;
+          },
+        );
+      },
+      page.value ? WAIT_MS : 0,
+    );
     return () => {
       clearTimeout(timer);
       mine.abort();
@@ -81,8 +88,18 @@ function Page({ page, offset, onTurn }: PageProps) {
           <li key={track.id}>
             <TrackRow track={track}>
               <span class="soft small numbers">{clock(track.duration)}</span>
-              <IconButton label={`Search for more like ${track.title}`} icon="search" size={18} onClick={() => similarTo(track)} />
-              <IconButton label={`Put ${track.title} into the queue`} icon="enqueue" size={18} onClick={() => enqueue([track])} />
+              <IconButton
+                label={`Search for more like ${track.title}`}
+                icon="search"
+                size={18}
+                onClick={() => similarTo(track)}
+              />
+              <IconButton
+                label={`Put ${track.title} into the queue`}
+                icon="enqueue"
+                size={18}
+                onClick={() => enqueue([track])}
+              />
             </TrackRow>
           </li>
         ))}
@@ -92,8 +109,8 @@ function Page({ page, offset, onTurn }: PageProps) {
           Back
         </Button>
         <span class="soft small numbers">
-          {(offset + 1).toLocaleString("en")} to {(offset + page.tracks.length).toLocaleString("en")} of{" "}
-          {count(page.total, "track")}
+          {(offset + 1).toLocaleString("en")} to{" "}
+          {(offset + page.tracks.length).toLocaleString("en")} of {count(page.total, "track")}
         </span>
         <Button disabled={offset + PAGE >= page.total} onClick={() => onTurn(offset + PAGE)}>
           On

@@ -31,7 +31,8 @@ export default function LibraryView() {
 }
 
 function Facts({ info }: { info: Info }) {
-  const hours = info.hours < 10 ? info.hours.toFixed(1) : Math.round(info.hours).toLocaleString("en");
+  const hours =
+    info.hours < 10 ? info.hours.toFixed(1) : Math.round(info.hours).toLocaleString("en");
   const model = info.model.replace(/^--model\s+/, "") || "unknown";
   const facts: [string, string][] = [
     [info.tracks.toLocaleString("en"), info.tracks === 1 ? "track" : "tracks"],

@@ -112,7 +112,11 @@ function Scores() {
       </Button>
       {given && (
         <div class="map-ramp" data-testid="legend">
-          <div style={{ background: gradient }} role="img" aria-label="From fits less to fits best" />
+          <div
+            style={{ background: gradient }}
+            role="img"
+            aria-label="From fits less to fits best"
+          />
           <span class="soft small">fits less</span>
           <span class="soft small">fits best</span>
         </div>

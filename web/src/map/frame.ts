@@ -194,7 +194,7 @@ class Points implements MapFrame {
   show(index: number): void {
     const at = this.position(index);
     const [width, height] = this.size();
-    if (!at || inside(at[0] / width) && inside(at[1] / height)) return;
+    if (!at || (inside(at[0] / width) && inside(at[1] / height))) return;
     const target: [number, number] = [
       this.columns.x[index] as number,
       this.columns.y[index] as number,

@@ -15,12 +15,28 @@ export const UNKNOWN = "Unknown";
 export const OTHERS = "Others";
 
 const LIGHT = [
-  "#3569b0", "#cf4457", "#23875a", "#b97d0c", "#7a4fb0",
-  "#14909f", "#a9501b", "#65791b", "#bd4c97", "#4f5a6b",
+  "#3569b0",
+  "#cf4457",
+  "#23875a",
+  "#b97d0c",
+  "#7a4fb0",
+  "#14909f",
+  "#a9501b",
+  "#65791b",
+  "#bd4c97",
+  "#4f5a6b",
 ];
 const DARK = [
-  "#7aa7ee", "#ff8a94", "#66cf9c", "#f2c14e", "#bd9bee",
-  "#62d2dd", "#f0a06a", "#b7cc5a", "#f29ad0", "#a9b4c4",
+  "#7aa7ee",
+  "#ff8a94",
+  "#66cf9c",
+  "#f2c14e",
+  "#bd9bee",
+  "#62d2dd",
+  "#f0a06a",
+  "#b7cc5a",
+  "#f29ad0",
+  "#a9b4c4",
 ];
 const LIGHT_REST = { [OTHERS]: "#a39d95", [UNKNOWN]: "#cfcac2" };
 const DARK_REST = { [OTHERS]: "#77717e", [UNKNOWN]: "#4d4954" };
@@ -48,7 +64,10 @@ export function grouped(words: string[], most = LIGHT.length): Groups {
 
 /** "Hip-Hop" and "hip hop" are one. */
 function keyOf(word: string): string {
-  return word.toLowerCase().replaceAll(/[-_\s]+/g, " ").trim();
+  return word
+    .toLowerCase()
+    .replaceAll(/[-_\s]+/g, " ")
+    .trim();
 }
 
 function counted(words: string[]): Map<string, number> {
@@ -78,7 +97,9 @@ function sum(numbers: number[]): number {
 export function groupColours(groups: Group[], dark: boolean): string[] {
   const rest: Record<string, string> = dark ? DARK_REST : LIGHT_REST;
   const colours = dark ? DARK : LIGHT;
-  return groups.map(({ label }, place) => rest[label] ?? colours[place % colours.length] ?? "#888888");
+  return groups.map(
+    ({ label }, place) => rest[label] ?? colours[place % colours.length] ?? "#888888",
+  );
 }
 
 /** Scores as 0 to 1, where 0 is a common score and 1 the best: most of a library fits badly. */

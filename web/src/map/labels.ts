@@ -20,7 +20,11 @@ const LETTER = 6.6;
 const HEIGHT = 18;
 
 /** The names of the groups, each at the point nearest to the middle of its group. */
-export function groupLabels({ groups, of }: Groups, x: ArrayLike<number>, y: ArrayLike<number>): Label[] {
+export function groupLabels(
+  { groups, of }: Groups,
+  x: ArrayLike<number>,
+  y: ArrayLike<number>,
+): Label[] {
   const members: number[][] = groups.map(() => []);
   for (let index = 0; index < of.length; index++) members[of[index] as number]?.push(index);
   return groups.flatMap(({ label }, group) => {

@@ -48,7 +48,8 @@ function Hint() {
 function Tracks({ list }: { list: map.Listed }) {
   const circled = map.selected.value.length > 0 && !map.finding.value.trim();
   const whole = circled ? map.selected.value : list.indices;
-  if (!list.indices.length) return <p class="soft small map-hint">No track of the map is called that.</p>;
+  if (!list.indices.length)
+    return <p class="soft small map-hint">No track of the map is called that.</p>;
   return (
     <>
       <div class="map-list-head">
@@ -100,7 +101,9 @@ function step(event: KeyboardEvent): void {
   if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
   const list = event.currentTarget as HTMLElement;
   const rows = [...list.querySelectorAll<HTMLElement>(".map-row-go")];
-  const row = (event.target as HTMLElement).closest("li")?.querySelector<HTMLElement>(".map-row-go");
+  const row = (event.target as HTMLElement)
+    .closest("li")
+    ?.querySelector<HTMLElement>(".map-row-go");
   const now = row ? rows.indexOf(row) : -1;
   rows[now + (event.key === "ArrowDown" ? 1 : -1)]?.focus();
   event.preventDefault();

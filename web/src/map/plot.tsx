@@ -112,7 +112,8 @@ function useKept(frame: Frame, view: Signal<number>): void {
   useSignalEffect(() => {
     const marked = map.focused.value === null ? map.selected.value : [map.focused.value];
     if (ready.value) (frame.value as MapFrame).mark(marked);
-    if (ready.value && map.focused.value !== null) (frame.value as MapFrame).show(map.focused.value);
+    if (ready.value && map.focused.value !== null)
+      (frame.value as MapFrame).show(map.focused.value);
   });
   useSignalEffect(() => {
     const mode = map.mode.value;
@@ -146,7 +147,9 @@ function listener(over: Signal<Over | null>, view: Signal<number>): MapListener 
     key(key, shiftKey) {
       // The frame has the focus after a click; the page's keys work all the same.
       const target = document.querySelector(".map-keys") ?? document.body;
-      target.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, bubbles: true, cancelable: true }));
+      target.dispatchEvent(
+        new KeyboardEvent("keydown", { key, shiftKey, bubbles: true, cancelable: true }),
+      );
     },
   };
 }

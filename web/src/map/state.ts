@@ -46,7 +46,9 @@ export const groups = computed(() => {
 export const painting = computed<Painting | null>(() => {
   if (!plane.value || !groups.value) return null;
   if (colourBy.value === "score") {
-    const values = scored.value ? shares(scored.value.scores) : new Float32Array(plane.value.x.length);
+    const values = scored.value
+      ? shares(scored.value.scores)
+      : new Float32Array(plane.value.x.length);
     return { values, continuous: true, colours: ramp(dark.value) };
   }
   const { of, groups: all } = groups.value;
@@ -73,8 +75,10 @@ export const listed = computed<Listed | null>(() => {
   const points = plane.value;
   if (!points) return null;
   const text = finding.value.trim();
-  if (text) return { heading: "Found", indices: found(points.titles, points.artists, text, LISTED) };
-  if (selected.value.length) return { heading: "Circled", indices: selected.value.slice(0, LISTED) };
+  if (text)
+    return { heading: "Found", indices: found(points.titles, points.artists, text, LISTED) };
+  if (selected.value.length)
+    return { heading: "Circled", indices: selected.value.slice(0, LISTED) };
   if (focused.value !== null) {
     return { heading: "Nearby", indices: nearest(points.x, points.y, focused.value, NEAR) };
   }

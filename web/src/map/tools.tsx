@@ -17,8 +17,18 @@ export function Tools({ frame }: { frame: Frame }) {
         <ModeButton mode="lasso">Lasso</ModeButton>
       </div>
       <div class="map-tools map-tools-right" role="group" aria-label="Zoom">
-        <IconButton label="Zoom in" icon="plus" data-testid="zoom-in" onClick={() => plot.zoom(1.6)} />
-        <IconButton label="Zoom out" icon="minus" data-testid="zoom-out" onClick={() => plot.zoom(1 / 1.6)} />
+        <IconButton
+          label="Zoom in"
+          icon="plus"
+          data-testid="zoom-in"
+          onClick={() => plot.zoom(1.6)}
+        />
+        <IconButton
+          label="Zoom out"
+          icon="minus"
+          data-testid="zoom-out"
+          onClick={() => plot.zoom(1 / 1.6)}
+        />
         <button type="button" class="map-whole" data-testid="zoom-all" onClick={() => plot.home()}>
           All
         </button>

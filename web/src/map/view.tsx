@@ -32,7 +32,8 @@ function Head() {
       <h1>Map</h1>
       {points && points.ids.length > 0 && (
         <p class="soft small">
-          {count(points.ids.length, "track")}, laid out by {METHODS[points.method]}: what lies close sounds alike
+          {count(points.ids.length, "track")}, laid out by {METHODS[points.method]}: what lies close
+          sounds alike
         </p>
       )}
     </header>
@@ -53,7 +54,9 @@ function Body() {
   if (!points) {
     return (
       <Loading>
-        {map.computing.value ? "Drawing the map for the first time: this takes a moment …" : "Loading the map …"}
+        {map.computing.value
+          ? "Drawing the map for the first time: this takes a moment …"
+          : "Loading the map …"}
       </Loading>
     );
   }

@@ -23,7 +23,11 @@ export function Labels({ frame, view }: { frame: Frame; view: Signal<number> }) 
   });
   const [width, height] = plot.size();
   return (
-    <div class={few ? "map-labels map-titles" : "map-labels"} aria-hidden="true" data-testid="map-labels">
+    <div
+      class={few ? "map-labels map-titles" : "map-labels"}
+      aria-hidden="true"
+      data-testid="map-labels"
+    >
       {apart(placed, width, height).map(({ index, text, x, y }) => (
         <span key={index} style={{ transform: `translate(${x}px, ${y}px)` }}>
           <b>{text}</b>

@@ -53,14 +53,21 @@ export function Make() {
               aria-pressed={one === kind}
               data-testid={`make-${one}`}
               onClick={() =>
-                navigate("playlists", { parameters: new URLSearchParams({ new: one }), replace: true })
+                navigate("playlists", {
+                  parameters: new URLSearchParams({ new: one }),
+                  replace: true,
+                })
               }
             >
               {name}
             </button>
           ))}
         </div>
-        {kind === "theme" ? <Theme busy={busy.value} make={make} /> : <Way busy={busy.value} make={make} />}
+        {kind === "theme" ? (
+          <Theme busy={busy.value} make={make} />
+        ) : (
+          <Way busy={busy.value} make={make} />
+        )}
       </div>
       {busy.value && !made.value && <Loading>Choosing tracks …</Loading>}
       {failure.value !== null && <Failure error={failure.value} title="No playlist came of it" />}
@@ -110,7 +117,15 @@ function Theme({ busy, make }: FormProps) {
       </label>
       <label class="field">
         Minutes
-        <input class="input" name="minutes" type="number" min="1" max="1440" value="45" inputMode="numeric" />
+        <input
+          class="input"
+          name="minutes"
+          type="number"
+          min="1"
+          max="1440"
+          value="45"
+          inputMode="numeric"
+        />
       </label>
       <label class="field">
         Of each artist
@@ -158,9 +173,22 @@ function Way({ busy, make }: FormProps) {
       />
       <label class="field">
         Tracks
-        <input class="input" name="k" type="number" min="2" max="200" value="12" inputMode="numeric" />
+        <input
+          class="input"
+          name="k"
+          type="number"
+          min="2"
+          max="200"
+          value="12"
+          inputMode="numeric"
+        />
       </label>
-      <Button type="submit" kind="primary" disabled={busy || !from.value || !to.value} data-testid="make">
+      <Button
+        type="submit"
+        kind="primary"
+        disabled={busy || !from.value || !to.value}
+        data-testid="make"
+      >
         {busy ? "Choosing …" : "Make"}
       </Button>
     </form>
@@ -185,7 +213,12 @@ function Made({ tracks, onChange }: { tracks: Track[]; onChange: (tracks: Track[
           <Button icon="enqueue" onClick={() => enqueue(tracks)}>
             Queue
           </Button>
-          <Button kind="primary" icon="save" data-testid="save-made" onClick={() => saveAsPlaylist(tracks)}>
+          <Button
+            kind="primary"
+            icon="save"
+            data-testid="save-made"
+            onClick={() => saveAsPlaylist(tracks)}
+          >
             Save
           </Button>
         </div>

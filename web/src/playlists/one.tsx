@@ -33,7 +33,10 @@ export function OnePlaylist({ name }: { name: string }) {
     if (!before) return;
     list.value = { ...before, tracks };
     try {
-      list.value = await api.savePlaylist(name, tracks.map((track) => track.id));
+      list.value = await api.savePlaylist(
+        name,
+        tracks.map((track) => track.id),
+      );
     } catch (error) {
       list.value = before;
       toastError(error);
@@ -101,7 +104,12 @@ function Actions({ list }: { list: Playlist }) {
       <Button icon="enqueue" disabled={!list.tracks.length} onClick={() => enqueue(list.tracks)}>
         Queue
       </Button>
-      <a class="button button-plain" href={api.playlistFileUrl(list.name)} download={`${list.name}.m3u8`} data-testid="download">
+      <a
+        class="button button-plain"
+        href={api.playlistFileUrl(list.name)}
+        download={`${list.name}.m3u8`}
+        data-testid="download"
+      >
         <Icon name="download" size={18} />
         <span>m3u8</span>
       </a>
@@ -132,10 +140,9 @@ function Deleting({ list, onClose }: { list: Playlist; onClose: () => void }) {
       navigate("playlists", { replace: true });
       const ids = list.tracks.map((track) => track.id);
       const restore = (): void => {
-        api.savePlaylist(list.name, ids).then(
-          () => navigate("playlists", { rest: list.name }),
-          toastError,
-        );
+        api
+          .savePlaylist(list.name, ids)
+          .then(() => navigate("playlists", { rest: list.name }), toastError);
       };
       toast(`Deleted ${list.name}`, { action: { label: "Undo", run: restore } });
     } catch (error) {

@@ -26,7 +26,12 @@ export function Picker({ label, chosen, onChoose, testid }: Props) {
       {label}
       <div class="picked">
         <TrackRow track={chosen}>
-          <IconButton label={`Another track for “${label}”`} icon="close" size={18} onClick={() => onChoose(null)} />
+          <IconButton
+            label={`Another track for “${label}”`}
+            icon="close"
+            size={18}
+            onClick={() => onChoose(null)}
+          />
         </TrackRow>
       </div>
     </div>

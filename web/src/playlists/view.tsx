@@ -76,7 +76,11 @@ function Cards({ all }: { all: PlaylistSummary[] }) {
     <ul class="playlist-cards" data-testid="playlists">
       {all.map((one) => (
         <li key={one.name}>
-          <a class="playlist-card" href={writeHash("playlists", undefined, one.name)} data-testid="playlist">
+          <a
+            class="playlist-card"
+            href={writeHash("playlists", undefined, one.name)}
+            data-testid="playlist"
+          >
             <span class="playlist-sign">
               <Icon name="playlists" size={24} />
             </span>

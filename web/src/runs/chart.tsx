@@ -25,7 +25,8 @@ export function CurveChart({ chart, best }: { chart: Chart; best: number | null 
   }, []);
   const { steps, values } = extent(chart.lines);
   const span = steps[1] - steps[0] || 1;
-  const x = (step: number): number => LEFT + ((step - steps[0]) / span) * (width.value - LEFT - RIGHT);
+  const x = (step: number): number =>
+    LEFT + ((step - steps[0]) / span) * (width.value - LEFT - RIGHT);
   const y = (value: number): number =>
     TOP + (1 - (value - values[0]) / (values[1] - values[0])) * (HEIGHT - TOP - BOTTOM);
   const all = stops(chart.lines);
@@ -70,7 +71,11 @@ export function CurveChart({ chart, best }: { chart: Chart; best: number | null 
             <line class="chart-best" x1={x(best)} x2={x(best)} y1={TOP} y2={HEIGHT - BOTTOM} />
           )}
           {chart.lines.map((line, place) => (
-            <polyline key={line.name} class={`chart-line ${kindOf(line, place)}`} points={path(line, x, y)} />
+            <polyline
+              key={line.name}
+              class={`chart-line ${kindOf(line, place)}`}
+              points={path(line, x, y)}
+            />
           ))}
           {reading.value !== null && (
             <Reading lines={chart.lines} step={reading.value} x={x} y={y} />
@@ -89,12 +94,15 @@ function kindOf(line: Line, place: number): string {
 }
 
 function path(line: Line, x: Scale, y: Scale): string {
-  return line.points.map(({ step, value }) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
+  return line.points
+    .map(({ step, value }) => `${x(step).toFixed(1)},${y(value).toFixed(1)}`)
+    .join(" ");
 }
 
 function closest(all: number[], step: number): number | null {
   let best: number | null = null;
-  for (const one of all) if (best === null || Math.abs(one - step) < Math.abs(best - step)) best = one;
+  for (const one of all)
+    if (best === null || Math.abs(one - step) < Math.abs(best - step)) best = one;
   return best;
 }
 
@@ -133,7 +141,13 @@ function Reading({ lines, step, x, y }: { lines: Line[]; step: number; x: Scale;
         const found = line.faint ? null : at(line, step);
         return (
           found && (
-            <circle key={line.name} class={`chart-dot chart-${place % 6}`} cx={x(step)} cy={y(found.value)} r="4" />
+            <circle
+              key={line.name}
+              class={`chart-dot chart-${place % 6}`}
+              cx={x(step)}
+              cy={y(found.value)}
+              r="4"
+            />
           )
         );
       })}

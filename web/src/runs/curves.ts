@@ -35,7 +35,10 @@ export function smooth(points: Point[], decay = DECAY): Point[] {
 export function thin(points: Point[], most = MOST_DRAWN): Point[] {
   if (points.length <= most) return points;
   const last = points.length - 1;
-  return Array.from({ length: most }, (_, place) => points[Math.floor((place * last) / (most - 1))] as Point);
+  return Array.from(
+    { length: most },
+    (_, place) => points[Math.floor((place * last) / (most - 1))] as Point,
+  );
 }
 
 const NAMES: Record<string, string> = { lr: "learning rate", rate: "learning rate" };
@@ -69,7 +72,10 @@ export function charts(curves: Record<string, Point[]>): Chart[] {
   }
   for (const [name, points] of given) {
     if (name === "loss" || name.startsWith("val_")) continue;
-    made.push({ title: titled(spoken(name)), lines: [{ name: spoken(name), points: thin(points) }] });
+    made.push({
+      title: titled(spoken(name)),
+      lines: [{ name: spoken(name), points: thin(points) }],
+    });
   }
   return made;
 }

@@ -46,7 +46,9 @@ export interface Verdict {
 type Json = Record<string, unknown>;
 
 function object(value: unknown): Json {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+    ? (value as Json)
+    : {};
 }
 
 function number(value: unknown): number | null {
@@ -70,13 +72,20 @@ export function tables(results: Json): TaskTable[] {
   const made = [...byTask].map(([task, rows]) => tabled(task, rows));
   const changes = Object.entries(object(results["robustness"]));
   if (changes.length) {
-    made.push(tabled("Robustness", changes.map(([change, result]) => [change, object(result)])));
+    made.push(
+      tabled(
+        "Robustness",
+        changes.map(([change, result]) => [change, object(result)]),
+      ),
+    );
   }
   return made;
 }
 
 function tabled(task: string, named: [string, Json][]): TaskTable {
-  const metrics = [...new Set(named.flatMap(([, result]) => Object.keys(object(result["metrics"]))))];
+  const metrics = [
+    ...new Set(named.flatMap(([, result]) => Object.keys(object(result["metrics"])))),
+  ];
   const notes = [...new Set(named.map(([, result]) => result["note"]))].filter(
     (note): note is string => typeof note === "string" && note !== "",
   );
@@ -145,5 +154,7 @@ export function facts(report: Json, leftOut: readonly string[] = []): [string, s
 }
 
 function plain(value: number): string {
-  return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(4)));
+  return Number.isInteger(value)
+    ? value.toLocaleString("en")
+    : String(Number(value.toPrecision(4)));
 }

@@ -1,9 +1,19 @@
 // A run's figures as tables: value, interval, and what chance would give.
 
-import { type Evaluation, type Figure, facts, shown, tables, type TaskTable, type Verdict } from "./report";
+import {
+  type Evaluation,
+  type Figure,
+  facts,
+  shown,
+  tables,
+  type TaskTable,
+  type Verdict,
+} from "./report";
 
 export function EvaluationTables({ evaluation }: { evaluation: Evaluation }) {
-  const about = facts((evaluation.results["about"] ?? {}) as Record<string, unknown>, ["fingerprint"]);
+  const about = facts((evaluation.results["about"] ?? {}) as Record<string, unknown>, [
+    "fingerprint",
+  ]);
   return (
     <section class="evaluation" data-testid="evaluation">
       <h2>{evaluation.name ? `Evaluation: ${evaluation.name}` : "Evaluation"}</h2>
@@ -40,7 +50,9 @@ function Task({ table }: { table: TaskTable }) {
               <tr key={row.name}>
                 <th scope="row">
                   {row.name.replaceAll("_", " ")}
-                  {row.queries !== null && <small>{row.queries.toLocaleString("en")} queries</small>}
+                  {row.queries !== null && (
+                    <small>{row.queries.toLocaleString("en")} queries</small>
+                  )}
                 </th>
                 {row.cells.map((cell, place) => (
                   <Cell key={table.metrics[place]} figure={cell} />
@@ -92,7 +104,10 @@ export function VerdictCard({ verdict }: { verdict: Verdict }) {
               <div key={name} class="verdict-row">
                 <dt>{name}</dt>
                 <dd class="verdict-bar">
-                  <i class={`verdict-${name}`} style={{ width: `${(100 * Math.max(0, value)) / most}%` }} />
+                  <i
+                    class={`verdict-${name}`}
+                    style={{ width: `${(100 * Math.max(0, value)) / most}%` }}
+                  />
                 </dd>
                 <dd class="numbers">{shown(value)}</dd>
               </div>
@@ -101,7 +116,8 @@ export function VerdictCard({ verdict }: { verdict: Verdict }) {
       </dl>
       <p class="soft small">
         On tracks that took no part in the training
-        {verdict.low !== null && verdict.high !== null &&
+        {verdict.low !== null &&
+          verdict.high !== null &&
           `; the difference lies between ${shown(verdict.low)} and ${shown(verdict.high)} (95 %)`}
         {verdict.queries !== null && `, over ${verdict.queries.toLocaleString("en")} queries`}.
       </p>

@@ -167,7 +167,10 @@ const CAPTIONS: Record<string, string> = {
 };
 
 function captioned(file: string): string {
-  const [name = "", ...folders] = file.replace(/\.png$/, "").split("/").reverse();
+  const [name = "", ...folders] = file
+    .replace(/\.png$/, "")
+    .split("/")
+    .reverse();
   const where = folders.length ? ` (${folders.reverse().join("/")})` : "";
   return (CAPTIONS[name] ?? name.replaceAll("_", " ")) + where;
 }
