@@ -1,14 +1,16 @@
 """Take the pictures of the page that the documentation shows: docs/images/page-*.png.
 
-    python docs/screenshots.py
+    python docs/screenshots.py --music FOLDER --run runs/mine
 
-Serves the twelve pieces of examples/music with mini, and for the map 300 mixes of them, which are made
-here, and looks at every view on a laptop, on a phone and in the dark. Needs Chromium, the built
-page (`npm run build` in web/) and the extras serve, map and dev.
+Serves the twelve pieces of examples/music with mini, and looks at every view on a laptop, on a phone
+and in the dark. The map is that of another folder of music, for twelve points tell nothing; the
+curves are those of a training run. Without these two their pictures are left as they are. Needs
+Chromium, the built page (`npm run build` in web/) and the extras serve, map and dev.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from contextlib import contextmanager
@@ -16,7 +18,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -24,12 +25,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 import browser  # noqa: E402
-from audio_factory import write_audio  # noqa: E402
-from clap_musicgen.audio.files import load_audio, read_tags  # noqa: E402
-from clap_musicgen.audio.recode import resampled  # noqa: E402
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from playwright.sync_api import Browser, Page, Route
 
@@ -46,31 +44,6 @@ DEVICES: dict[str, dict[str, Any]] = {
         "has_touch": True,
     },
 }
-RATE, SECONDS, MIXES = 32_000, 6, 300
-
-
-def write_mixes(folder: Path) -> Path:
-    """Mix excerpts of the pieces, each a little faster or slower, in shares drawn at random.
-
-    A mix has the tags of the piece that is strongest in it.
-    """
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    pieces = sorted(browser.MUSIC.glob("*.ogg"))
-    sounds = [load_audio(piece, sample_rate=RATE).waveform for piece in pieces]
-    for number in range(MIXES):
-        shares = random.dirichlet([0.25] * len(pieces))
-        mix = np.zeros(SECONDS * RATE, dtype=np.float32)
-        for place in np.flatnonzero(shares > 0.05):
-            speed = random.uniform(0.9, 1.1)
-            sound = resampled(sounds[place], source=RATE, target=RATE / speed)
-            start = random.integers(len(sound) - len(mix))
-            mix += np.float32(shares[place]) * sound[start : start + len(mix)]
-        tags = read_tags(pieces[shares.argmax()])
-        named = {"title": f"{tags.title}, mix {number + 1}", "artist": tags.artist}
-        named["genre"] = tags.genre
-        write_audio(folder / f"{number}.flac", mix, sample_rate=RATE, tags=named)
-    return folder
 
 
 def elsewhere(route: Route) -> None:
@@ -142,12 +115,17 @@ def show_lists(page: Page, device: str) -> None:
     keep(page, "make", device)
 
 
-def show_rest(page: Page, device: str) -> None:
-    """The library, and a training run."""
+def show_library(page: Page, device: str) -> None:
+    """The library."""
     page.goto("/#/library")
     page.get_by_test_id("contents").wait_for()
     keep(page, "library", device)
-    page.goto("/#/runs/mine")
+
+
+def show_run(page: Page, device: str) -> None:
+    """A training run."""
+    page.goto("/#/runs")
+    page.get_by_test_id("run").first.click()
     page.get_by_test_id("verdict").wait_for()
     keep(page, "training", device)
 
@@ -165,30 +143,37 @@ def show_map(page: Page, device: str) -> None:
     keep(page, "map-score", device)
 
 
-def main(*devices: str) -> None:
+def main() -> None:
     """Take all pictures, or those of some devices."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("devices", nargs="*", help=f"of {', '.join(DEVICES)}; by default all")
+    parser.add_argument("--music", type=Path, help="a folder of music, for the map")
+    parser.add_argument("--run", type=Path, help="a training run, for its curves")
+    given = parser.parse_args()
+    shows = [show_search, show_lists, show_library]
+    if given.run:
+        shows.append(show_run)
     with tempfile.TemporaryDirectory() as name, browser.browsing() as chromium:
-        take(chromium, Path(name) / "few", devices, (show_search, show_lists, show_rest))
-        mixes = write_mixes(Path(name) / "mixes")
-        take(chromium, Path(name) / "many", devices, (show_map,), source=mixes)
+        few = Path(name) / "few"
+        with browser.serving(few, run=given.run) as site:
+            take(chromium, site, given.devices or DEVICES, shows)
+        if given.music:
+            with browser.serving(Path(name) / "many", source=given.music) as site:
+                take(chromium, site, given.devices or DEVICES, [show_map])
 
 
 def take(
     chromium: Browser,
-    folder: Path,
-    devices: Sequence[str],
+    site: Site,
+    devices: Iterable[str],
     shows: Sequence[Callable[[Page, str], None]],
-    *,
-    source: Path = browser.MUSIC,
 ) -> None:
-    """Serve some music and take pictures of it on each device."""
-    folder.mkdir()
-    with browser.serving(folder, source=source) as site:
-        for device in devices or DEVICES:
-            for show in shows:
-                with visiting(chromium, site, device) as page:
-                    show(page, device)
+    """Take pictures of a service on each device."""
+    for device in devices:
+        for show in shows:
+            with visiting(chromium, site, device) as page:
+                show(page, device)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -122,7 +122,11 @@ def write_run(folder: Path) -> None:
 
 @contextmanager
 def serving(
-    folder: Path, *options: str, index: bool = True, source: Path = MUSIC
+    folder: Path,
+    *options: str,
+    index: bool = True,
+    source: Path = MUSIC,
+    run: Path | None = None,
 ) -> Iterator[Site]:
     """Run `clap-musicgen serve` on copies of music files, in a process of its own.
 
@@ -131,10 +135,14 @@ def serving(
         options: of the command, besides those for the library, the music and the runs.
         index: whether to add the music.
         source: the music.
+        run: a training run to show; None is one that is made up.
     """
     music = folder / "music"
     shutil.copytree(source, music, ignore=shutil.ignore_patterns("*.md"))
-    write_run(folder / "runs" / "mine")
+    if run is None:
+        write_run(folder / "runs" / "mine")
+    else:
+        shutil.copytree(run, folder / "runs" / run.name)
     command = [sys.executable, "-c", "from clap_musicgen.cli import main; main()", "serve"]
     command += ["--port", "0", "--library", str(folder / "library")]
     command += ["--runs", str(folder / "runs"), "--music", str(music), *options]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,10 @@ def script(
     load = ClapMusicGen.from_pretrained
     monkeypatch.chdir(folder)
     monkeypatch.setattr(
-        ClapMusicGen, "from_pretrained", lambda name: mini if name == "mini" else load(name)
+        # A copy: a script may train it, and mini is shared by all tests.
+        ClapMusicGen,
+        "from_pretrained",
+        lambda name: deepcopy(mini) if name == "mini" else load(name),
     )
 
     def run(name: str, *arguments: str | Path) -> list[str]:

@@ -15,7 +15,6 @@ from clap_musicgen.errors import InputError, LibraryError, PlaylistNotFoundError
 from clap_musicgen.library import Library, saved
 from clap_musicgen.library.place import Folder
 from clap_musicgen.library.records import Track
-from clap_musicgen.library.saved import 
 from fake_embedder import FakeEmbedder
 from library_music import write_tones
 

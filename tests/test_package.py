@@ -85,6 +85,23 @@ def run(command: list[str], home: Path) -> str:
     return done.stdout
 
 
+RUN_ALL = """
+import sys
+from pathlib import Path
+from clap_musicgen.cli import run
+for line in Path(sys.argv[1]).read_bytes().decode().split("\\0\\0"):
+    if line and run(line.split("\\0")[1:]):
+        sys.exit(f"failed: {line!r}")
+"""
+
+
+def words(line: str, home: Path) -> bytes:
+    """What the shell makes of a line: each word ends with a zero byte, the line with another."""
+    shell = ["bash", "-ec", f"printf '%s\\0' {line}; printf '\\0'"]
+    environment = {**os.environ, "HOME": str(home)}
+    return subprocess.run(shell, cwd=home, env=environment, capture_output=True, check=True).stdout
+
+
 def test_readme_python(home: Path) -> None:
     printed = run([sys.executable, "-W", "error", "-c", block("python", "from_pretrained")], home)
     assert "(2, 256)" in printed
@@ -96,7 +113,9 @@ def test_readme_shell(home: Path) -> None:
     lines = block("sh", "clap-musicgen search").splitlines()
     commands = [line.split("  #")[0].strip() for line in lines if line.startswith("clap-musicgen")]
     assert len(commands) == 11
-    printed = run(["bash", "-ec", "\n".join(commands)], home)
+    # The shell reads each line, and one process runs them all: eleven would import torch anew.
+    (home / "commands.txt").write_bytes(b"".join(words(line, home) for line in commands))
+    printed = run([sys.executable, "-c", RUN_ALL, "commands.txt"], home)
     assert "3 added" in printed
     assert (home / "vectors.parquet").exists()
     playlist = (home / "evening.m3u8").read_text(encoding="utf-8").splitlines()

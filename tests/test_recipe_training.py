@@ -78,12 +78,27 @@ def write_teacher(folder: Path) -> None:
     )
 
 
-def stage(name: str, *arguments: str) -> str:
-    command = [sys.executable, str(RECIPE / f"{name}.py"), *arguments]
+RUN_ALL = """
+import contextlib, io, json, runpy, sys
+said = []
+sys.path.insert(0, sys.argv[1])
+for name, *arguments in json.loads(sys.argv[2]):
+    sys.argv = [f"{sys.path[0]}/{name}.py", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    said.append(out.getvalue())
+print(json.dumps(said))
+"""
+
+
+def stages(*commands: list[str]) -> list[str]:
+    """Run stages one after the other, in one process since each would import torch anew."""
+    command = [sys.executable, "-c", RUN_ALL, str(RECIPE), json.dumps(commands)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert done.returncode == 0, (name, done.stdout[-2000:], done.stderr[-3000:])
-    return done.stdout
+    assert done.returncode == 0, (done.stdout[-2000:], done.stderr[-3000:])
+    said: list[str] = json.loads(done.stdout)
+    return said
 
 
 @pytest.mark.slow
@@ -93,25 +108,27 @@ def test_the_stages_end_in_a_checkpoint_of_minis_shape(tmp_path: Path) -> None:
     write_texts(tmp_path / "texts.jsonl")
     write_teacher(tmp_path / "teacher")
     audio, smoke = ["--corpus", str(corpus)], ["--profile", "smoke"]
-    stage("codec", *audio, "--out", str(runs / "codec"), *smoke, "--device", "cpu")
     codec = ["--codec", str(runs / "codec"), "--device", "cpu"]
-    language_model = [*audio, *codec, "--out", str(runs / "audio_lm"), *smoke]
-    stage("audio_lm", *language_model)
-    assert "resumed audio_lm at step 4" in stage("audio_lm", *language_model)
+    language_model = ["audio_lm", *audio, *codec, "--out", str(runs / "audio_lm"), *smoke]
     texts = ["--texts", str(tmp_path / "texts.jsonl"), "--teacher", teacher, "--device", "cpu"]
-    stage("text", *texts, "--out", str(runs / "text"), *smoke)
-
     joined = [*audio, "--runs", str(runs), "--teacher", teacher]
-    stage("contrastive", *joined, "--out", str(runs / "contrastive"), *smoke)
-    stage("assemble", "--runs", str(runs), "--out", str(tmp_path / "mini"))
+    study = [*joined, "--out", str(runs / "study"), "--steps", "2", "--batch", "8", "--limit", "2"]
+    page = tmp_path / "study.md"
+    said = stages(
+        ["codec", *audio, "--out", str(runs / "codec"), *smoke, "--device", "cpu"],
+        language_model,
+        language_model,
+        ["text", *texts, "--out", str(runs / "text"), *smoke],
+        ["contrastive", *joined, "--out", str(runs / "contrastive"), *smoke],
+        ["assemble", "--runs", str(runs), "--out", str(tmp_path / "mini")],
+        ["study", *study],
+        ["study", *study, "--report", str(page)],
+    )
+    assert "resumed audio_lm at step 4" in said[2]
     model = ClapMusicGen.from_pretrained(tmp_path / "mini")
     assert model.embed_text(["slow jazz"]).shape == (1, 256)
     assert model.embed_audio([np.zeros(32_000, dtype=np.float32)]).shape == (1, 256)
 
-    study = [*joined, "--out", str(runs / "study"), "--steps", "2", "--batch", "8", "--limit", "2"]
-    page = tmp_path / "study.md"
-    stage("study", *study)
-    stage("study", *study, "--report", str(page))
     lines = (runs / "study" / "results.jsonl").read_text().splitlines()
     trials = [json.loads(line)["trial"] for line in lines]
     assert len(trials) == 4  # the second call went on
