@@ -53,9 +53,11 @@ def paint(address: str, chromium: Path, *, count: int) -> list[float]:
             context = browser.new_context()
             page = context.new_page()
             page.goto(address, wait_until="load")
-            page.wait_for_function(f"({_PAINT}) !== null")
+            # Not wait_for_function: it evaluates texts, which the page's policy forbids.
+            while (painted := page.evaluate(_PAINT)) is None:
+                page.wait_for_timeout(20)
             if number:
-                spent.append(float(page.evaluate(_PAINT)))
+                spent.append(float(painted))
             context.close()
         browser.close()
     return spent
