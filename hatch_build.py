@@ -1,8 +1,8 @@
 """Build hook: makes the page (`web/`) with npm and puts it into the package.
 
 Runs whenever the package is built or installed from its sources, editable too. A page that was made
-from the same sources is kept, so that only changes cost. Without npm the package is complete but
-for the page: `clap-musicgen serve` then says so and serves everything else.
+from the same sources is kept, so that only changes cost. Where npm is absent or fails the package
+is complete but for the page: `clap-musicgen serve` then says so and serves everything else.
 """
 
 from __future__ import annotations
@@ -38,8 +38,15 @@ class PageHook(BuildHookInterface):
                 "Install Node.js 20 or newer and install the package again."
             )
             return
-        for arguments in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
-            subprocess.run([npm, *arguments], cwd=sources, check=True)
+        try:
+            for arguments in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
+                subprocess.run([npm, *arguments], cwd=sources, check=True)
+        except subprocess.CalledProcessError as error:  # without a network, for example
+            self.app.display_warning(
+                f"`{' '.join(map(str, error.cmd))}` failed: the package is built without its web "
+                "page. Run it in web/ to see why, and install the package again."
+            )
+            return
         stamp.write_text(wanted)
 
 
