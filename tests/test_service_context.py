@@ -13,6 +13,7 @@ import pytest
 from clap_musicgen.errors import LibraryQueryError, TrackNotFoundError
 from clap_musicgen.library.query import Heard
 from clap_musicgen.service import uploaded
+from clap_musicgen.service.context import track_out
 from clap_musicgen.service.schemas import Question
 from clap_musicgen.service.uploaded import SoundNotFoundError, Sounds
 from library_music import write_tone
@@ -76,14 +77,14 @@ class TestUploaded:
 class TestService:
     def test_a_track_is_known_by_its_id_alone(self, served: Served) -> None:
         for track in served.library.tracks():
-            described = served.service.out(track)
+            described = track_out(track)
             assert served.service.track(described.id) == track
             assert served.service.sound(described.id) == track.path
         with pytest.raises(TrackNotFoundError, match="no track with the id"):
             served.service.track("0" * 32)
 
     def test_a_name_that_is_not_utf8_can_be_sent(self, served: Served) -> None:
-        described = [served.service.out(track) for track in served.library.tracks()]
+        described = [track_out(track) for track in served.library.tracks()]
         for one in described:
             one.model_dump_json().encode()
         odd = next(one for one in described if one.title.startswith("odd name"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from clap_musicgen.library.vocabulary import VOCABULARY
+from clap_musicgen.service.context import track_id
 from service_client import Served, serving
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def test_tags_of_each_track_are_those_of_the_library(served: Served) -> None:
     all_tags = served.library.tags()
     assert all_tags  # or this test would say nothing
     for track in served.library.tracks():
-        address = f"/api/tracks/{served.service.out(track).id}/tags"
+        address = f"/api/tracks/{track_id(track)}/tags"
         found = served.client.get(address).json()["tags"]
         own = [tag for tag in all_tags if tag.track == track]
         assert [(tag["facet"], tag["label"]) for tag in found] == [

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from clap_musicgen.service.context import track_out
 from service_client import Served, serving
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ def test_pages_make_up_the_whole(served: Served) -> None:
     whole = served.client.get("/api/tracks").json()
     paths = [track.path for track in served.library.tracks()]
     assert whole["total"] == 5
-    assert whole["tracks"] == [
-        served.service.out(track).model_dump() for track in served.library.tracks()
-    ]
+    assert whole["tracks"] == [track_out(track).model_dump() for track in served.library.tracks()]
     assert len(paths) == 5
     pages = [
         served.client.get("/api/tracks", params={"offset": offset, "limit": 2}).json()

@@ -77,10 +77,6 @@ class Service:
         """Return the track with this id; TrackNotFoundError if there is none."""
         return self.library.track(key)
 
-    def out(self, track: Track) -> TrackOut:
-        """Describe a track."""
-        return track_out(track)
-
     def sound(self, key: str) -> Sound:
         """Return what the library takes for a track's id, or for that of an uploaded sound.
 

@@ -45,4 +45,4 @@ def tracks(
 @router.get("/{id}", summary="One track", response_model=TrackOut, responses=problems(404, 422))
 def track(here: Here, id: TrackId) -> TrackOut:  # noqa: A002
     """Describe one track."""
-    return here.out(here.track(id))
+    return track_out(here.track(id))
