@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from clap_musicgen.evaluation.zero_shot import label_vectors
 from clap_musicgen.library.asking import Asking
 from clap_musicgen.library.calibration import Calibration
+from clap_musicgen.library.tagging import as_questions
 from clap_musicgen.library.vocabulary import bank
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Current:
             if self._labels is None or self._labels[0] != labels:
                 self._labels = labels, label_vectors(self._model, labels.names)
             vectors = self._labels[1]
-        return np.stack([correction.question(vector, "text") for vector in vectors])
+        return as_questions(vectors, correction)
 
     @contextmanager
     def changing(self) -> Iterator[None]:

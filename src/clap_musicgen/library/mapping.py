@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from threading import RLock
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from clap_musicgen.evaluation.zero_shot import label_vectors
 from clap_musicgen.library import map_layout, projecting
+from clap_musicgen.library.tagging import as_questions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from clap_musicgen.embedding import Embedder, Embeddings
@@ -135,5 +135,4 @@ class Mapper:
                 names = map_layout.facet_labels().names
                 self._labels = label_vectors(self._model, names)
             labels = self._labels
-        correction = asking.state.correction
-        return np.stack([correction.question(one, "text") for one in labels])
+        return as_questions(labels, asking.state.correction)

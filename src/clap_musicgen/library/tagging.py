@@ -122,7 +122,11 @@ def directions_of(
     model: Embedder, labels: Labels, correction: Correction, *, prompts: Sequence[str] = PROMPTS
 ) -> Embeddings:
     """Embed labels as questions: the mean direction of their prompts, corrected → (C, D)."""
-    vectors = label_vectors(model, labels.names, prompts=prompts)
+    return as_questions(label_vectors(model, labels.names, prompts=prompts), correction)
+
+
+def as_questions(vectors: Embeddings, correction: Correction) -> Embeddings:
+    """Correct vectors of labels (C, D), as of a question in words → (C, D)."""
     return np.stack([correction.question(vector, "text") for vector in vectors])
 
 

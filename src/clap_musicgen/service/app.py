@@ -34,9 +34,12 @@ from clap_musicgen.service import (
     tracks,
     vectors,
 )
+from clap_musicgen.service.adding import Jobs
 from clap_musicgen.service.context import Service
 from clap_musicgen.service.gate import Gate, Lanes
 from clap_musicgen.service.guard import Guard
+from clap_musicgen.service.maps import MapKeeper
+from clap_musicgen.service.media import Media
 from clap_musicgen.service.metrics import Measured, Metrics
 from clap_musicgen.service.sessions import Sessions
 
@@ -92,6 +95,7 @@ def create_app(library: Library, model: Embedder, settings: Settings) -> FastAPI
     state.sessions = Sessions(settings.token)
     state.lanes = Lanes(settings)
     state.metrics = Metrics(lanes=state.lanes, tracks=library.__len__)
+    state.jobs, state.media, state.map_keeper = Jobs(), Media(), MapKeeper(library)
     for part in _PARTS:
         app.include_router(part.router)
     bundle = page.Page(page.BUNDLE)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.2
 ALIVE_SECONDS = 15.0
 """A comment is sent so often, so that nobody takes a quiet line for a dead one."""
-_STARTING = threading.Lock()
 
 
 async def events(job: Job, jobs: Jobs) -> AsyncIterator[bytes]:
@@ -61,18 +59,13 @@ def _event(name: str, data: str) -> bytes:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    jobs: Jobs | None = getattr(app.state, "jobs", None)
-    if jobs is not None:
-        await asyncio.to_thread(jobs.close)
+    jobs: Jobs = app.state.jobs
+    await asyncio.to_thread(jobs.close)
 
 
 def the_jobs(request: Request) -> Jobs:
-    """Return the jobs of this application, made for its first request."""
-    state = request.app.state
-    with _STARTING:
-        if not hasattr(state, "jobs"):
-            state.jobs = Jobs()
-        jobs: Jobs = state.jobs
+    """Return the jobs of this application."""
+    jobs: Jobs = request.app.state.jobs
     return jobs
 
 

@@ -42,7 +42,6 @@ PATIENCE_SECONDS = 600.0
 """After a failure nothing is tried for so long."""
 _DIGITS = 4
 _LOG = logging.getLogger(__name__)
-_STARTING = threading.Lock()
 
 
 class MapOut(BaseModel):
@@ -196,18 +195,13 @@ def _rounded(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> list[
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    keeper: MapKeeper | None = getattr(app.state, "map_keeper", None)
-    if keeper is not None:
-        await asyncio.to_thread(keeper.close)
+    keeper: MapKeeper = app.state.map_keeper
+    await asyncio.to_thread(keeper.close)
 
 
-def map_keeper(request: Request, here: Here) -> MapKeeper:
-    """Return the keeper of this application, made for its first request."""
-    state = request.app.state
-    with _STARTING:
-        if not hasattr(state, "map_keeper"):
-            state.map_keeper = MapKeeper(here.library)
-        keeper: MapKeeper = state.map_keeper
+def map_keeper(request: Request) -> MapKeeper:
+    """Return the keeper of this application."""
+    keeper: MapKeeper = request.app.state.map_keeper
     return keeper
 
 

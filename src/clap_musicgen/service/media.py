@@ -42,7 +42,7 @@ MEMORY = 2 * 2**30
 
 
 class Media:
-    """Decoders and temporary files of one service; made when they are first needed."""
+    """Decoders and temporary files of one service; each begins when it is first needed."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES) -> None:
         """Prepare; `most_bytes` is what converted files may take together."""
@@ -161,17 +161,10 @@ def opened(track: Track) -> BinaryIO:
         ) from error
 
 
-_MAKING = Lock()
-
-
 def media(request: Request) -> Media:
-    """Return the application's Media; it is made when it is first asked for."""
-    state = request.app.state
-    with _MAKING:
-        if not hasattr(state, "media"):
-            state.media = Media()
-        made: Media = state.media
-    return made
+    """Return the application's Media."""
+    held: Media = request.app.state.media
+    return held
 
 
 Shared = Annotated[Media, Depends(media)]
