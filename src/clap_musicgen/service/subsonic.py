@@ -31,13 +31,13 @@ from clap_musicgen.service.subsonic_answers import (
     match,
     succeeded,
 )
-from clap_musicgen.service.subsonic_tracks import Catalogues, Wanted
+from clap_musicgen.service.subsonic_tracks import Catalogue, Wanted
 
 if TYPE_CHECKING:
     from typing import TypeAlias
 
     Params: TypeAlias = Mapping[str, str]
-    Work: TypeAlias = Callable[[Service, Catalogues, Params], dict[str, Any]]
+    Work: TypeAlias = Callable[[Service, Params], dict[str, Any]]
 
 EXTENSIONS = ("apiKeyAuthentication", "formPost", "sonicSimilarity")
 """All in version 1."""
@@ -46,31 +46,31 @@ _SIMILAR, _PATH = 10, 25  # how many, where nobody says
 router = APIRouter(prefix="/rest", tags=["opensubsonic"])
 
 
-def ping(_here: Service, _catalogues: Catalogues, _params: Params) -> dict[str, Any]:
+def ping(_here: Service, _params: Params) -> dict[str, Any]:
     """Answer."""
     return {}
 
 
-def extensions(_here: Service, _catalogues: Catalogues, _params: Params) -> dict[str, Any]:
+def extensions(_here: Service, _params: Params) -> dict[str, Any]:
     """Tell what is understood; needs no token."""
     return {"openSubsonicExtensions": [{"name": name, "versions": [1]} for name in EXTENSIONS]}
 
 
-def token_info(_here: Service, _catalogues: Catalogues, _params: Params) -> dict[str, Any]:
+def token_info(_here: Service, _params: Params) -> dict[str, Any]:
     """Tell whose key it is; there is one user."""
     return {"tokenInfo": {"username": "clap-musicgen"}}
 
 
-def similar(here: Service, catalogues: Catalogues, params: Params) -> dict[str, Any]:
+def similar(here: Service, params: Params) -> dict[str, Any]:
     """Return the tracks that sound most like one, best first."""
-    track = catalogues.of(here.library).find(_wanted(params, id_="id"))
+    track = _catalogue(here).find(_wanted(params, id_="id"))
     found = here.library.similar(track.path, k=_count(params, _SIMILAR))
     return {"sonicMatch": [match(one.track, one.score) for one in found]}
 
 
-def path(here: Service, catalogues: Catalogues, params: Params) -> dict[str, Any]:
+def path(here: Service, params: Params) -> dict[str, Any]:
     """Lead from one track to another in small steps of sound, both included."""
-    catalogue, count = catalogues.of(here.library), _count(params, _PATH, least=2)
+    catalogue, count = _catalogue(here), _count(params, _PATH, least=2)
     first = catalogue.find(_wanted(params, id_="startSongId", prefix="start"))
     last = catalogue.find(_wanted(params, id_="endSongId", prefix="end"))
     chosen = here.library.playlist(between=(first.path, last.path), k=count)
@@ -168,21 +168,16 @@ async def _answer(
         token = here.settings.token
         if token is not None and not is_open and not request.app.state.sessions.admits(request):
             check_key(params, token)
-        done = partial(_worked, work, here, _catalogues(request), params)
+        done = partial(_worked, work, here, params)
         content = await anyio.to_thread.run_sync(done)
         return succeeded(content, as_json=as_json, version=version)
     except SubsonicError as error:
         return failed(error, as_json=as_json, version=version)
 
 
-def _worked(
-    work: Work,
-    here: Service,
-    catalogues: Catalogues,
-    params: Params,
-) -> dict[str, Any]:
+def _worked(work: Work, here: Service, params: Params) -> dict[str, Any]:
     try:
-        return work(here, catalogues, params)
+        return work(here, params)
     except ClapMusicGenError as error:
         raise SubsonicError(GENERIC, str(error)) from error
 
@@ -195,13 +190,8 @@ def _check(params: Params) -> None:
             raise SubsonicError(GENERIC, f"{name[:50]} is longer than {MAX_TEXT} characters")
 
 
-def _catalogues(request: Request) -> Catalogues:
-    """The application's; two that are made at the same time do no harm."""
-    state = request.app.state
-    if not hasattr(state, "catalogues"):
-        state.catalogues = Catalogues()
-    made: Catalogues = state.catalogues
-    return made
+def _catalogue(here: Service) -> Catalogue:
+    return here.once("catalogue", lambda library: Catalogue(library.tracks()))
 
 
 # Routes

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from clap_musicgen.library.folding import fold
@@ -19,7 +18,6 @@ from clap_musicgen.service.subsonic_answers import GENERIC, MISSING, NOT_FOUND, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clap_musicgen.library.library import Library
     from clap_musicgen.library.records import Track
 
 SLACK = 3.0
@@ -114,23 +112,6 @@ class Catalogue:
             f"{len(rows)} tracks here are {_named(wanted)}: say more, such as a longer path, the "
             "artist, the album or the duration",
         )
-
-
-class Catalogues:
-    """The catalogue of a library's present state; may be used from several threads."""
-
-    def __init__(self) -> None:
-        """Make one when it is first asked for."""
-        self._lock = Lock()
-        self._made: tuple[int, Catalogue] | None = None
-
-    def of(self, library: Library) -> Catalogue:
-        """Return it, made anew if the library has changed."""
-        with self._lock:
-            version = library.version()
-            if self._made is None or self._made[0] != version:
-                self._made = version, Catalogue(library.tracks())
-            return self._made[1]
 
 
 def _parts(path: str) -> tuple[str, ...]:
