@@ -565,8 +565,8 @@ class Library:
     def map(self, *, method: Method | None = None, by: Projection | None = None) -> Map:
         """Return all tracks as points of a plane, near to what sounds alike, with genre and mood.
 
-        Computed once and kept with the library: seconds, or a minute for 50,000 tracks; made anew
-        when tracks have come or gone.
+        Computed once and kept with the library; made anew when tracks have come or gone. How long
+        it takes: `benchmarks/map_speed.py`.
 
         Args:
             method: "pacmap" or "pca"; None is PaCMAP where it is installed (the extra `map`).
